@@ -1,0 +1,11 @@
+"""An experiment-tracked pipeline that identifies handwritten digits: one verb per file."""
+
+import os
+
+# Set before TensorFlow or MLflow is imported, which read them once. What the user sets wins.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notes
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# oneDNN's kernels choose another order of sums for each kind of processor, and on networks as small
+# as these they are the slower ones.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

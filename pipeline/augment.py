@@ -1,0 +1,55 @@
+"""Augmentation: small changes to training images that do not change what they show."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class affine:  # noqa: N801 - a config names it as a function: one call makes the augmentation
+    """Move, turn and scale each image at random; what comes in from outside is 0.
+
+    Args:
+        shift: pixels at most, up or down and left or right; whole pixels.
+        rotation: degrees at most, either way.
+        scale: at most this share larger or smaller.
+        interpolation: `nearest`, or `bilinear`, which also blurs a little.
+    """
+
+    shift: int
+    rotation: float = 0.0
+    scale: float = 0.0
+    interpolation: str = "bilinear"
+    draws: ClassVar[int] = 4  # random numbers for each image
+
+    def __call__(self, images: "tf.Tensor", draws: "tf.Tensor") -> "tf.Tensor":
+        """Change images, uint8 (B, height, width), by draws, float32 (B, 4) from 0 to 1."""
+        import tensorflow as tf
+
+        height, width = images.shape[1], images.shape[2]
+        # The op takes, for each pixel of the output, the place in the input that it comes from.
+        down, right = (tf.floor(draws[:, i] * (2 * self.shift + 1)) - self.shift for i in (0, 1))
+        angle = (draws[:, 2] * 2 - 1) * math.radians(self.rotation)
+        zoom = 1 + (draws[:, 3] * 2 - 1) * self.scale
+        cos, sin = tf.cos(angle) / zoom, tf.sin(angle) / zoom
+        y, x = (height - 1) / 2, (width - 1) / 2  # turn and scale about the centre
+        zero = tf.zeros_like(angle)
+        transforms = tf.stack(
+            [
+                *(cos, -sin, x - cos * (x + right) + sin * (y + down)),
+                *(sin, cos, y - sin * (x + right) - cos * (y + down)),
+                *(zero, zero),
+            ],
+            axis=1,
+        )
+        return tf.raw_ops.ImageProjectiveTransformV3(
+            images=images[..., tf.newaxis],
+            transforms=transforms,
+            output_shape=[height, width],
+            fill_value=0.0,
+            interpolation=self.interpolation.upper(),
+            fill_mode="CONSTANT",
+        )[..., 0]

@@ -1,0 +1,34 @@
+"""How every command of the pipeline starts and how it fails: one clear error, no traceback."""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class UserError(Exception):
+    """A mistake that the user can mend; the message says what is wrong, where, and what to do."""
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command and exit: 0, its own status, 1 with a line for a `UserError`, 130 for Ctrl-C.
+
+    A bug keeps its traceback: it is not the user's to mend.
+    """
+    try:
+        status = main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = 130
+    sys.exit(status)
+
+
+def no_arguments(description: str | None) -> None:
+    """Answer `--help` and refuse arguments, for a stage whose settings all come from the config."""
+    ArgumentParser(
+        description=description,
+        epilog="Settings come from composed.yaml: change params.yaml or conf/, then `dvc repro`.",
+    ).parse_args()

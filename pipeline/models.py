@@ -1,0 +1,144 @@
+"""The networks. Each takes raw uint8 images (N, height, width) and gives class probabilities.
+
+Scaling is a layer of the network: what was trained is what is served. A model of your own is a
+YAML file in conf/model/: other arguments for a function here, `sequential` with a list of Keras
+layers, or any function that takes `image_shape` and `num_classes` too.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+Shape = tuple[int, int]  # height, width in pixels
+
+
+def mlp(
+    image_shape: Shape,
+    num_classes: int,
+    depth: int,
+    width: int,
+    activation: str = "relu",
+    use_bias: bool = True,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+    kernel_initializer: Callable[[], Any] = lambda: "glorot_uniform",
+    bias_initializer: Callable[[], Any] = lambda: "zeros",
+) -> "keras.Model":
+    """A multilayer perceptron of `depth` hidden layers; none makes it softmax regression.
+
+    Args:
+        depth: hidden layers, 0 or more; `width` units in each.
+        activation: `relu` or `tanh`, of the hidden layers.
+        use_bias: of the hidden layers; batch normalisation has a shift of its own instead.
+        batch_norm: normalise each hidden layer before its activation (Ioffe and Szegedy, 2015).
+        dropout: share of hidden units dropped at each training step (Srivastava et al., 2014).
+        kernel_initializer, bias_initializer: make an initializer, once a layer: one object would
+            give every layer the same numbers. In YAML, a `_target_` with `_partial_: true`.
+    """
+    from keras import layers
+
+    def initializers() -> dict[str, Any]:
+        return {
+            "kernel_initializer": kernel_initializer(),
+            "bias_initializer": bias_initializer(),
+        }
+
+    hidden: list[Any] = [layers.Flatten()]
+    for _ in range(depth):
+        hidden.append(layers.Dense(width, use_bias=use_bias and not batch_norm, **initializers()))
+        if batch_norm:
+            hidden.append(layers.BatchNormalization())
+        hidden.append(layers.Activation(activation))
+        if dropout:
+            hidden.append(layers.Dropout(dropout))
+    return sequential(image_shape, num_classes, hidden, **initializers())
+
+
+def cnn(
+    image_shape: Shape,
+    num_classes: int,
+    filters: Sequence[int],
+    kernel_sizes: Sequence[int],
+    strides: Sequence[int],
+    units: int,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+) -> "keras.Model":
+    """A convolutional network: convolutions that shrink the image by strides, then a dense layer.
+
+    A stride costs a fraction of a convolution with pooling after it, and learns as well
+    (Springenberg et al., 2015).
+
+    Args:
+        filters, kernel_sizes, strides: of each convolution; a kernel is cut to what is left of the
+            image, so that small images work too.
+        units: of the dense layer, 0 for none.
+        batch_norm: normalise after each convolution (Ioffe and Szegedy, 2015).
+        dropout: share of what the output layer sees that is dropped at each training step.
+    """
+    from keras import layers
+
+    height, width = image_shape
+    hidden: list[Any] = [layers.Reshape((height, width, 1))]
+    for count, size, stride in zip(filters, kernel_sizes, strides, strict=True):
+        kernel = (min(size, height), min(size, width))
+        hidden.append(layers.Conv2D(count, kernel, stride, use_bias=not batch_norm))
+        height, width = (
+            (n - k) // stride + 1 for n, k in zip((height, width), kernel, strict=True)
+        )
+        if batch_norm:
+            hidden.append(layers.BatchNormalization(momentum=0.9))
+        hidden.append(layers.Activation("relu"))
+    hidden.append(layers.Flatten())
+    if units:
+        hidden.append(layers.Dense(units, activation="relu"))
+    if dropout:
+        hidden.append(layers.Dropout(dropout))
+    return sequential(image_shape, num_classes, hidden)
+
+
+def rnn(
+    image_shape: Shape,
+    num_classes: int,
+    cell: str,
+    depth: int,
+    units: int,
+    dropout: float = 0.0,
+) -> "keras.Model":
+    """A recurrent network that reads an image row by row, from the top.
+
+    Args:
+        cell: `lstm` (Hochreiter and Schmidhuber, 1997) or `gru` (Cho et al., 2014).
+        depth: recurrent layers, each reading the states of the one before.
+        units: in each layer.
+        dropout: share of the last state that is dropped at each training step.
+    """
+    from keras import layers
+
+    recurrent = {"lstm": layers.LSTM, "gru": layers.GRU}[cell]
+    hidden = [recurrent(units, return_sequences=i < depth - 1) for i in range(depth)]
+    if dropout:
+        hidden.append(layers.Dropout(dropout))
+    return sequential(image_shape, num_classes, hidden)
+
+
+def sequential(
+    image_shape: Shape, num_classes: int, layers: Sequence[Any], **output: Any
+) -> "keras.Model":
+    """Layers between scaling to 0..1 and softmax; they see float32 (N, height, width).
+
+    Args:
+        output: more arguments for the last Dense layer.
+    """
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input(image_shape, dtype="uint8", name="pixels"),
+            keras.layers.Rescaling(1 / 255),
+            *layers,
+            keras.layers.Dense(num_classes, activation="softmax", name="probabilities", **output),
+        ]
+    )

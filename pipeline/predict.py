@@ -1,0 +1,142 @@
+"""Read digits from image files: python -m pipeline.predict FILE... [--model ADDRESS]
+
+ADDRESS is a model file (models/model.keras, the default), `runs:/<id>/model`,
+`models:/mnist-classifier@champion`, or `git:<revision>`: the model of that revision, from DVC.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import archive, command
+from pipeline.command import UserError
+from pipeline.config import root
+
+if TYPE_CHECKING:
+    import keras
+
+DEFAULT = "models/model.keras"
+
+
+def load(address: str) -> "keras.Model":
+    """Load a model from any of its addresses; see the module.
+
+    Raises:
+        UserError: when there is no such model; says where it was looked for.
+    """
+    if address.startswith(("runs:/", "models:/")):
+        return _from_mlflow(address)
+    if address.startswith("git:"):
+        return _from_revision(address.removeprefix("git:"))
+    return archive.load(Path(address))
+
+
+def read_image(path: Path, height: int, width: int, as_is: bool = False) -> NDArray[np.uint8]:
+    """Read an image file as the network wants it: grey, of its size, light on dark.
+
+    Args:
+        path: a file of any format that Pillow reads.
+        height, width: of the result, in pixels; the image is scaled to fit and centred.
+        as_is: leave the grey values alone. Otherwise an image with a light border, ink on paper, is
+            inverted.
+
+    Returns:
+        uint8 of shape (height, width).
+
+    Raises:
+        UserError: when the file is not an image.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            if "A" in upright.getbands() or "transparency" in upright.info:
+                # What is transparent is paper.
+                paper = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(paper, upright.convert("RGBA"))
+            grey = upright.convert("L")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not an image that can be read: {error}") from None
+    pixels = np.asarray(grey)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    if not as_is and np.median(border) > 127:
+        grey = ImageOps.invert(grey)
+    if grey.size != (width, height):
+        grey = ImageOps.pad(grey, (width, height), Image.Resampling.LANCZOS)
+    return np.asarray(grey)
+
+
+def _from_mlflow(address: str) -> "keras.Model":
+    import mlflow
+    import mlflow.keras
+    from mlflow.exceptions import MlflowException
+
+    from pipeline import tracking
+
+    tracking.use_store()
+    try:
+        model = mlflow.keras.load_model(address)
+    except (MlflowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{address} is not in {mlflow.get_tracking_uri()}: {reason}") from None
+    return archive.check(model, address)
+
+
+def _from_revision(revision: str) -> "keras.Model":
+    import dvc.api
+    from dvc.exceptions import DvcException
+    from dvc.scm import SCMError
+
+    try:
+        content = dvc.api.read(DEFAULT, str(root()), revision, mode="rb")
+    except (DvcException, SCMError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"no {DEFAULT} at revision {revision!r}: {reason}") from None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        path.write_bytes(content)
+        return archive.load(path)
+
+
+def main() -> int:
+    """Print a line for each file: its name, the digit, its probability. 1 if a file was refused."""
+    parser = argparse.ArgumentParser(
+        "python -m pipeline.predict", description="Read digits from image files."
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--model",
+        default=DEFAULT,
+        metavar="ADDRESS",
+        help="a .keras file, runs:/<id>/model, models:/<name>@champion or git:<revision> "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--as-is", action="store_true", help="do not turn dark on light into light on dark"
+    )
+    arguments = parser.parse_args()
+    model = load(arguments.model)
+    height, width = model.inputs[0].shape[1:]
+    refused = 0
+    for path in arguments.files:
+        try:
+            image = read_image(path, height, width, arguments.as_is)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            refused += 1
+            continue
+        probabilities = model.predict(image[np.newaxis], verbose=0)[0]
+        print(f"{path}\t{probabilities.argmax()}\t{probabilities.max():.4f}", flush=True)
+    return 1 if refused else 0
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,163 @@
+"""Check the raw data, split off validation images, and store all as .npy files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import command, config, idx
+from pipeline.command import UserError
+from pipeline.data import Split, save_split
+from pipeline.files import write_json
+
+
+def prepare(
+    data: config.Data, settings: config.Prepare, raw: Path, prepared: Path
+) -> dict[str, Any]:
+    """Turn four IDX files into train, validation and test arrays.
+
+    Returns:
+        What is written to `stats.json`: sizes, class counts, and what the checks counted.
+
+    Raises:
+        UserError: for a malformed file, files that do not belong together, or a limit passed.
+    """
+    files = data.files
+    training = _read(raw / files.train_images.name, raw / files.train_labels.name)
+    test = _read(raw / files.test_images.name, raw / files.test_labels.name)
+    if training.images.shape[1:] != test.images.shape[1:]:
+        raise UserError(
+            f"training images are {_size(training)}, test images {_size(test)} pixels: "
+            "not one data set"
+        )
+    num_classes = data.num_classes or int(training.labels.max()) + 1
+    stats = {
+        "height": training.images.shape[1],
+        "width": training.images.shape[2],
+        "num_classes": num_classes,
+        "mean": round(float(training.images.mean()), 6),
+        "std": round(float(training.images.std()), 6),
+        "blank": {},
+        "duplicates": {},
+    }
+    for name, split in (("training", training), ("test", test)):
+        _check_labels(name, split.labels, num_classes, settings.min_class_fraction)
+        blank = int((np.ptp(split.images.reshape(len(split.images), -1), axis=1) == 0).sum())
+        _check_share(f"blank {name} images", blank, split, settings, "max_blank_fraction")
+        duplicates = len(split.images) - len(np.unique(_digests(split.images)))
+        _check_share(
+            f"repeated {name} images", duplicates, split, settings, "max_duplicate_fraction"
+        )
+        stats["blank"][name] = blank
+        stats["duplicates"][name] = duplicates
+    leaked = int(np.isin(_digests(test.images), _digests(training.images)).sum())
+    _check_share(
+        "test images that are training images too", leaked, test, settings, "max_leaked_fraction"
+    )
+    stats["duplicates"]["across"] = leaked
+
+    chosen = stratified(training.labels, settings.validation_fraction, settings.seed)
+    splits = {
+        "train": Split(training.images[~chosen], training.labels[~chosen]),
+        "validation": Split(training.images[chosen], training.labels[chosen]),
+        "test": test,
+    }
+    for name, split in splits.items():
+        save_split(prepared, name, split)
+    stats["images"] = {name: len(split.labels) for name, split in splits.items()}
+    stats["classes"] = {
+        name: np.bincount(split.labels, minlength=num_classes).tolist()
+        for name, split in splits.items()
+    }
+    write_json(prepared / "stats.json", stats)
+    return stats
+
+
+def stratified(labels: NDArray[np.uint8], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Choose the same share of each class at random: at least one image, and never the last one.
+
+    Returns:
+        A mask of shape (N,), true where an image is chosen.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) < 2:
+            raise UserError(f"class {label} has one training image: none is left for validation")
+        count = min(max(round(len(members) * fraction), 1), len(members) - 1)
+        chosen[rng.permutation(members)[:count]] = True
+    return chosen
+
+
+def _read(images_path: Path, labels_path: Path) -> Split:
+    arrays = []
+    for path, rank, what in ((images_path, 3, "images"), (labels_path, 1, "labels")):
+        try:
+            array = idx.parse(path.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing: run `dvc repro fetch` first") from None
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from None
+        if array.ndim != rank:
+            raise UserError(f"{path}: {what} have {rank} dimensions, these have {array.ndim}")
+        if array.size == 0:
+            raise UserError(f"{path}: no {what} in it, dimensions {array.shape}")
+        arrays.append(array)
+    split = Split(*arrays)
+    if len(split.images) != len(split.labels):
+        raise UserError(
+            f"{images_path} has {len(split.images)} images, {labels_path.name} "
+            f"{len(split.labels)} labels: not one data set"
+        )
+    return split
+
+
+def _check_labels(
+    name: str, labels: NDArray[np.uint8], num_classes: int, min_fraction: float
+) -> None:
+    if labels.max() >= num_classes:
+        index = int(np.argmax(labels >= num_classes))
+        raise UserError(
+            f"{name} label {labels[index]} of image {index} is not below num_classes, {num_classes}"
+        )
+    counts = np.bincount(labels, minlength=num_classes)
+    rarest = int(counts.argmin())
+    if counts[rarest] < max(min_fraction * len(labels), 1):
+        raise UserError(
+            f"class {rarest} has {counts[rarest]} of {len(labels)} {name} images: "
+            f"prepare.min_class_fraction is {min_fraction}"
+        )
+
+
+def _check_share(what: str, count: int, split: Split, settings: config.Prepare, limit: str) -> None:
+    total = len(split.labels)
+    if count > getattr(settings, limit) * total:
+        raise UserError(f"{count} of {total} {what}: prepare.{limit} is {getattr(settings, limit)}")
+
+
+def _digests(images: NDArray[np.uint8]) -> NDArray[np.void]:
+    """Each image's bytes as one element, shape (N,): equal images give equal elements."""
+    flat = np.ascontiguousarray(images.reshape(len(images), -1))
+    return flat.view(np.dtype((np.void, flat.shape[1])))[:, 0]
+
+
+def _size(split: Split) -> str:
+    return f"{split.images.shape[1]} × {split.images.shape[2]}"
+
+
+def main() -> None:
+    """Run the stage: data/raw in, data/prepared out."""
+    command.no_arguments(__doc__)
+    settings = config.load(Path("composed.yaml"))
+    stats = prepare(settings.data, settings.prepare, Path("data/raw"), Path("data/prepared"))
+    counts = ", ".join(f"{count} {name}" for name, count in stats["images"].items())
+    print(
+        f"{settings.data.name}: {counts} images of {stats['height']} × {stats['width']} pixels, "
+        f"{stats['num_classes']} classes"
+    )
+
+
+if __name__ == "__main__":
+    command.run(main)

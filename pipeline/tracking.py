@@ -1,0 +1,323 @@
+"""The history: every training is one MLflow run, which `evaluate` completes.
+
+The store is `sqlite:///mlflow.db` at the repository's root, where a bare `mlflow ui` finds it, or
+what MLFLOW_TRACKING_URI names.
+"""
+
+import logging
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+from filelock import FileLock
+
+from pipeline import data
+from pipeline.config import Config, root
+from pipeline.files import sha256
+from pipeline.train import Seeds, read_history
+
+if TYPE_CHECKING:
+    from mlflow.data.numpy_dataset import NumpyDataset
+    from mlflow.entities import Run
+    from mlflow.models import ModelSignature
+
+MODEL_DIGEST = "model.sha256"  # the tag by which `evaluate` finds the run that made a model
+DATA_DIGEST = "data.sha256"
+CHAMPION = "champion"
+
+_PACKAGES = ("keras", "numpy", "mlflow", "dvc", "hydra-core")
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """An open MLflow run of one training."""
+
+    cfg: Config
+    prepared: Path
+    run_id: str
+
+    def log_epoch(self, epoch: int, row: dict[str, float]) -> None:
+        """Log what an epoch measured, at the step of its number, from 1."""
+        import mlflow
+
+        values = {key: value for key, value in row.items() if key != "epoch"}
+        mlflow.log_metrics(values, step=epoch, run_id=self.run_id)
+
+    def log_model(self, models: Path, metrics: dict[str, float]) -> None:
+        """Log the saved model, byte for byte, and what it measured on validation data."""
+        import mlflow
+        from mlflow.models import Model
+
+        path = models / "model.keras"
+        validation = data.load_split(self.prepared, "validation")
+        info = Model.log(
+            artifact_path=None,
+            flavor=_KerasFlavor,
+            name="model",
+            run_id=self.run_id,
+            model=_SavedModel(path),
+            signature=_signature(self.prepared),
+            input_example=np.array(validation.images[:2]),
+            # Given, since to find them out MLflow would load the model in another process.
+            pip_requirements=[f"keras=={version('keras')}", _tensorflow()],
+            validate_serving_input=False,  # it costs seconds; a test serves a model for real
+        )
+        mlflow.log_metrics(
+            {key: value for key, value in metrics.items() if key.startswith("validation_")},
+            dataset=_dataset(self.cfg, self.prepared, "validation"),
+            model_id=info.model_id,
+            run_id=self.run_id,
+        )
+        mlflow.log_artifact(str(models / "history.csv"))
+        mlflow.set_tag(MODEL_DIGEST, sha256(path))
+
+
+@contextmanager
+def training_run(cfg: Config, prepared: Path) -> Iterator[TrainingRun]:
+    """Open the run of one training: what is known before it starts is logged at once.
+
+    It ends FINISHED with the block, FAILED where that raises.
+    """
+    import mlflow
+
+    connect(cfg.tracking.experiment)
+    with mlflow.start_run(run_name=cfg.tracking.run_name) as run:
+        seeds = Seeds.derive(cfg.train.seed)
+        mlflow.log_params(_flatten(_composed()))
+        mlflow.log_params({f"seed.{name}": value for name, value in vars(seeds).items()})
+        mlflow.set_tags({DATA_DIGEST: data.digest(prepared), **_environment()})
+        mlflow.log_artifact("composed.yaml")
+        for split, context in (("train", "training"), ("validation", "validation")):
+            mlflow.log_input(_dataset(cfg, prepared, split), context)
+        yield TrainingRun(cfg, prepared, run.info.run_id)
+
+
+def complete(
+    cfg: Config, prepared: Path, models: Path, reports: Path, metrics: dict[str, float]
+) -> str:
+    """Add the test results to the run that made a model; crown the model if it is the best.
+
+    DVC may have restored the model from its cache, made on another day or machine: where the store
+    knows no run that made it, a new one is written from the model's files.
+
+    Args:
+        metrics: what was measured on the test images, by the names to log.
+
+    Returns:
+        A line or two that say which run it is, and whether the model is the champion.
+    """
+    import mlflow
+
+    connect(cfg.tracking.experiment)
+    # One at a time: two evaluations that end together would both beat the champion.
+    with _lock():
+        run = _find(cfg.tracking.experiment, sha256(models / "model.keras"))
+        if run is None:
+            run = _restore(cfg, prepared, models)
+        assert run.outputs is not None  # the digest is the last thing that a training logs
+        model_id = run.outputs.model_outputs[0].model_id
+        with mlflow.start_run(run_id=run.info.run_id):
+            fresh = {k: v for k, v in metrics.items() if run.data.metrics.get(k) != v}
+            if fresh:
+                test = _dataset(cfg, prepared, "test")
+                mlflow.log_input(test, "testing")
+                mlflow.log_metrics(fresh, dataset=test, model_id=model_id)
+            mlflow.log_artifacts(str(reports), "reports")
+        return f"run {run.info.run_name} ({run.info.run_id})\n" + _crown(cfg, run, model_id)
+
+
+def use_store() -> None:
+    """Point MLflow at the store."""
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+    if "MLFLOW_TRACKING_URI" not in os.environ:
+        mlflow.set_tracking_uri(f"sqlite:///{root() / 'mlflow.db'}")
+
+
+def connect(experiment: str) -> None:
+    """Point MLflow at the store and the experiment; create them, once, if they are not there.
+
+    The first use of a fresh database by several processes at once would crash in its migrations.
+    """
+    import mlflow
+
+    use_store()
+    with _lock():
+        if mlflow.get_experiment_by_name(experiment) is None:
+            is_local = "MLFLOW_TRACKING_URI" not in os.environ
+            folder = (root() / "mlruns").as_uri() if is_local else None
+            mlflow.create_experiment(experiment, folder)
+    mlflow.set_experiment(experiment)
+
+
+def _lock() -> FileLock:
+    folder = root() / ".dvc" / "tmp"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / "mlflow.lock", is_singleton=True)
+
+
+def _find(experiment: str, digest: str) -> "Run | None":
+    import mlflow
+
+    runs = mlflow.search_runs(
+        experiment_names=[experiment],
+        filter_string=f"tags.`{MODEL_DIGEST}` = '{digest}'",
+        order_by=["start_time DESC"],
+        max_results=1,
+        output_format="list",
+    )
+    return mlflow.get_run(runs[0].info.run_id) if runs else None
+
+
+def _restore(cfg: Config, prepared: Path, models: Path) -> "Run":
+    """Write the run of a model that was trained out of this store's sight."""
+    import json
+
+    import mlflow
+
+    with training_run(cfg, prepared) as training:
+        mlflow.set_tag("restored", "from DVC's cache: not trained at this time")
+        for row in read_history(models / "history.csv"):
+            training.log_epoch(int(row["epoch"]), row)
+        training.log_model(models, json.loads((models / "metrics.json").read_text()))
+    return mlflow.get_run(training.run_id)
+
+
+def _crown(cfg: Config, run: "Run", model_id: str) -> str:
+    """Register a model as champion if it beats the champion on the same validation data."""
+    import mlflow
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    name = f"{cfg.data.name.replace('_', '-')}-classifier"
+    client = MlflowClient()
+    score = run.data.metrics["validation_accuracy"]
+    try:
+        champion = client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        champion = None
+    if champion is not None:
+        best = float(champion.tags["validation_accuracy"])
+        held = f"champion stays {name} version {champion.version}, validation accuracy {best:.4f}"
+        if champion.tags[DATA_DIGEST] != run.data.tags[DATA_DIGEST]:
+            return f"{held}: its data are other, so the two cannot be compared"
+        if score <= best:
+            return held
+    tags = {"validation_accuracy": repr(score), DATA_DIGEST: run.data.tags[DATA_DIGEST]}
+    version = mlflow.register_model(f"models:/{model_id}", name, tags=tags)
+    client.set_registered_model_alias(name, CHAMPION, version.version)
+    return f"new champion: {name} version {version.version}, validation accuracy {score:.4f}"
+
+
+class _KerasFlavor:
+    """MLflow's Keras flavor, which forgets to make the folder that its input example goes into."""
+
+    __name__ = "mlflow.keras"
+
+    @staticmethod
+    def save_model(path: str, validate_serving_input: bool, **arguments: Any) -> None:
+        import mlflow.keras
+
+        Path(path).mkdir()
+        mlflow.keras.save_model(path=path, **arguments)
+
+
+class _SavedModel:
+    """A model file in a model's place: MLflow asks for `save` alone, and gets the same bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def save(self, path: str) -> None:
+        shutil.copyfile(self._path, path)
+
+
+def _signature(prepared: Path) -> "ModelSignature":
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    stats = data.load_stats(prepared)
+    pixels = TensorSpec(np.dtype(np.uint8), (-1, stats["height"], stats["width"]), "pixels")
+    chances = TensorSpec(np.dtype(np.float32), (-1, stats["num_classes"]))
+    return ModelSignature(Schema([pixels]), Schema([chances]))
+
+
+def _dataset(cfg: Config, prepared: Path, split: str) -> "NumpyDataset":
+    from mlflow.data import from_numpy  # type: ignore[attr-defined]
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+
+    arrays = data.load_split(prepared, split)
+    return from_numpy(
+        arrays.images,
+        source=CodeDatasetSource({"mlflow.source.name": "pipeline/prepare.py"}),
+        targets=arrays.labels,
+        name=f"{cfg.data.name}-{split}",
+        digest=data.digest(prepared, (split,))[:32],  # MLflow takes 36 characters at most
+    )
+
+
+def _composed() -> dict[str, Any]:
+    return yaml.safe_load(Path("composed.yaml").read_text())
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _environment() -> dict[str, str]:
+    """What a run's numbers depend on besides its configuration and data."""
+    import tensorflow as tf
+    from tensorflow.python.framework.config import is_op_determinism_enabled
+
+    return {
+        "mlflow.source.git.commit": _git("rev-parse", "HEAD"),
+        "git.dirty": str(bool(_git("status", "--porcelain"))).lower(),
+        "cpu": _cpu(),
+        "cpu.cores": str(os.cpu_count()),
+        "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
+        "deterministic": str(is_op_determinism_enabled()).lower(),
+        "version.python": platform.python_version(),
+        "version.tensorflow": _tensorflow().partition("==")[2],
+        **{f"version.{name}": version(name) for name in _PACKAGES},
+    }
+
+
+def _tensorflow() -> str:
+    """The requirement of the TensorFlow that is installed, by whichever name it is."""
+    for name in ("tensorflow-cpu", "tensorflow"):
+        try:
+            return f"{name}=={version(name)}"
+        except PackageNotFoundError:
+            continue
+    raise PackageNotFoundError("tensorflow")
+
+
+def _git(*arguments: str) -> str:
+    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return result.stdout.strip()
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

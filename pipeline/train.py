@@ -1,0 +1,250 @@
+"""Train the network on the prepared data, choose its best epoch on the validation images."""
+
+import csv
+import io
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline import archive, command, config, data
+from pipeline.command import UserError
+from pipeline.files import sha256, write_json, write_text
+
+if TYPE_CHECKING:
+    import keras
+
+HISTORY = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """What one seed becomes: streams that have nothing in common (numpy's SeedSequence)."""
+
+    init: int  # weights and dropout
+    order: int  # of the images in each epoch
+    augment: int
+
+    @classmethod
+    def derive(cls, seed: int) -> "Seeds":
+        return cls(*map(int, np.random.SeedSequence(seed).generate_state(3)))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with the weights of its best epoch, and what each epoch measured."""
+
+    model: "keras.Model"
+    history: list[dict[str, float]]
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The epoch of the lowest validation loss; its weights are the model's."""
+        return min(self.history, key=lambda row: row["val_loss"])
+
+    def metrics(self) -> dict[str, float]:
+        """What `models/metrics.json` says of the model."""
+        return {
+            "epochs": len(self.history),
+            "best_epoch": self.best["epoch"],
+            "train_loss": self.best["loss"],
+            "train_accuracy": self.best["accuracy"],
+            "validation_loss": self.best["val_loss"],
+            "validation_accuracy": self.best["val_accuracy"],
+        }
+
+
+def configure(threads: int | None) -> None:
+    """Make TensorFlow deterministic and set its threads: once, before its first operation."""
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()
+    count = threads or os.cpu_count() or 1
+    tf.config.threading.set_intra_op_parallelism_threads(count)
+    tf.config.threading.set_inter_op_parallelism_threads(count)
+
+
+def train(
+    cfg: config.Config, prepared: Path, on_epoch: OnEpoch = lambda epoch, row: None
+) -> Trained:
+    """Train what the configuration says on the training images.
+
+    Args:
+        cfg: the whole configuration; `model`, `augment`, `optimizer`, `schedule`, `train` count.
+        prepared: folder of the prepared data.
+        on_epoch: called after each epoch with its number, from 1, and its measurements.
+
+    Raises:
+        UserError: where the model cannot be built, or a loss is not finite; names the step.
+    """
+    import keras
+
+    stats = data.load_stats(prepared)
+    training = data.load_split(prepared, "train")
+    validation = data.load_split(prepared, "validation")
+    seeds = Seeds.derive(cfg.train.seed)
+    steps_per_epoch = -(-len(training.labels) // cfg.train.batch_size)
+
+    keras.utils.set_random_seed(seeds.init)
+    model = _instantiate(
+        "model",
+        cfg.model,
+        image_shape=(stats["height"], stats["width"]),
+        num_classes=stats["num_classes"],
+    )
+    model.compile(
+        optimizer=_optimizer(cfg, steps_per_epoch * cfg.train.epochs),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    recorder = _recorder(cfg.train, steps_per_epoch, len(training.labels), on_epoch)
+    model.fit(
+        data.batches(
+            training,
+            cfg.train.batch_size,
+            cfg.train.epochs,
+            seeds.order,
+            seeds.augment,
+            _instantiate("augment", cfg.augment) if cfg.augment else None,
+        ),
+        epochs=cfg.train.epochs,
+        steps_per_epoch=steps_per_epoch,
+        shuffle=False,  # the batches come shuffled
+        validation_data=data.in_order(validation),
+        verbose=0,
+        callbacks=[
+            recorder,
+            keras.callbacks.EarlyStopping(
+                "val_loss", patience=cfg.train.patience, mode="min", restore_best_weights=True
+            ),
+        ],
+    )
+    return Trained(model, recorder.history)
+
+
+def _optimizer(cfg: config.Config, total_steps: int) -> Any:
+    settings = dict(cfg.optimizer)
+    if cfg.schedule:
+        # A schedule's `..._steps` are given as shares of the training, whatever its length.
+        shares = {key: value for key, value in cfg.schedule.items() if key.endswith("_steps")}
+        steps = {key: max(round(share * total_steps), 1) for key, share in shares.items()}
+        settings["learning_rate"] = _instantiate("schedule", {**cfg.schedule, **steps})
+    return _instantiate("optimizer", settings)
+
+
+def _instantiate(section: str, settings: dict[str, Any], **arguments: Any) -> Any:
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return instantiate(settings, **arguments, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        raise UserError(
+            f"{section}: {settings.get('_target_')} refuses its settings: "
+            f"{' '.join(str(cause).split())}"
+        ) from error
+
+
+def _recorder(
+    settings: config.Train, steps_per_epoch: int, images: int, on_epoch: OnEpoch
+) -> "keras.callbacks.Callback":
+    """A callback that shows progress, keeps the history, and stops at a loss that is not finite."""
+    import keras
+    from tqdm import tqdm
+
+    class Recorder(keras.callbacks.Callback):
+        def __init__(self) -> None:
+            super().__init__()
+            self.history: list[dict[str, float]] = []
+            self.last_validation = ""
+
+        def on_train_begin(self, logs: Any = None) -> None:
+            # On a terminal a bar; in a file only the line at the end of each epoch.
+            self.bar = tqdm(
+                total=settings.epochs * steps_per_epoch, unit="step", disable=None, leave=False
+            )
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.started = time.perf_counter()
+            self.bar.set_description(f"epoch {epoch + 1}/{settings.epochs}")
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if not np.isfinite(logs["loss"]):
+                self.bar.close()
+                raise UserError(
+                    f"the loss is {logs['loss']} at step {batch + 1} of epoch "
+                    f"{len(self.history) + 1}: try a lower optimizer.learning_rate"
+                )
+            self.bar.update()
+            self.bar.set_postfix_str(
+                f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.4f}{self.last_validation}",
+                refresh=False,
+            )
+
+        def on_test_begin(self, logs: Any = None) -> None:
+            self.seconds = time.perf_counter() - self.started
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            row = {"epoch": epoch + 1, **logs, "learning_rate": rate}
+            self.history.append({key: row[key] for key in HISTORY})
+            self.last_validation = f", validation {logs['val_accuracy']:.4f}"
+            self.bar.write(
+                f"epoch {epoch + 1}/{settings.epochs}: loss {logs['loss']:.4f}, accuracy "
+                f"{logs['accuracy']:.4f}, validation loss {logs['val_loss']:.4f}, validation "
+                f"accuracy {logs['val_accuracy']:.4f}, {self.seconds:.1f} s",
+                file=sys.stdout,
+            )
+            on_epoch(epoch + 1, {**self.history[-1], "images_per_second": images / self.seconds})
+
+        def on_train_end(self, logs: Any = None) -> None:
+            self.bar.close()
+
+    return Recorder()
+
+
+def write_history(history: list[dict[str, float]], path: Path) -> None:
+    """Write the epochs as CSV, a row each, numbers in full precision."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, HISTORY, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(path, text.getvalue())
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Read what `write_history` wrote."""
+    with path.open(newline="") as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    return [{**row, "epoch": int(row["epoch"])} for row in rows]
+
+
+def main() -> None:
+    """Run the stage: data/prepared in, models/ and an MLflow run out."""
+    command.no_arguments(__doc__)
+    cfg = config.load(Path("composed.yaml"))
+    prepared, models = Path("data/prepared"), Path("models")
+    from pipeline import tracking
+
+    configure(cfg.train.threads)
+    with tracking.training_run(cfg, prepared) as run:
+        trained = train(cfg, prepared, run.log_epoch)
+        archive.save(trained.model, models / "model.keras")
+        write_history(trained.history, models / "history.csv")
+        write_json(models / "metrics.json", trained.metrics())
+        run.log_model(models, trained.metrics())
+    print(
+        f"validation accuracy {trained.best['val_accuracy']:.4f} "
+        f"(epoch {trained.best['epoch']}), model {sha256(models / 'model.keras')[:12]}"
+    )
+
+
+if __name__ == "__main__":
+    command.run(main)
