@@ -2,8 +2,9 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 VENV := .venv
-READY := $(VENV)/.ready
-LOCK ?= requirements.txt# requirements-gpu.txt for a machine with an NVIDIA GPU
+# For an NVIDIA GPU: export LOCK=requirements-gpu.txt
+LOCK ?= requirements.txt
+READY := $(VENV)/.$(LOCK).ready
 # The newest Python that TensorFlow supports of those that are here.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
@@ -25,6 +26,7 @@ $(READY): $(LOCK)
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 		--no-deps --require-hashes --requirement $(LOCK)
+	@# Packages carry a few test files for other Pythons, which do not compile.
 	$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true
 	@# MLflow reads its telemetry switch from the environment alone: every program of this
 	@# environment gets it, a bare `mlflow ui` too.

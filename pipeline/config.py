@@ -258,9 +258,9 @@ def load(path: Path) -> Config:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro compose` first") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {_one_line(error)}") from None
-    return _validate(values, lambda _: str(path))
+    return validate(values, lambda _: str(path))
 
 
 def save(config: DictConfig, path: Path) -> None:
@@ -295,18 +295,22 @@ def compose(
         config = _hydra_compose(overrides, origin, conf)
     choices = dict(config.hydra.runtime.choices)
     config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    try:
-        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise UserError(f"{error.full_key}: {_one_line(error)}") from None
 
     def file_of(key: str) -> str:
         for part in _ancestors(key):
             if part in origin:
                 return origin[part]
+        for given, source in origin.items():
+            if given.startswith(f"{key}."):
+                return source
         return _file_of(key, choices, conf)
 
-    _validate(values, file_of)
+    try:
+        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = str(error.full_key)
+        raise UserError(f"{key} ({file_of(key)}): {_one_line(error)}") from None
+    validate(values, file_of)
     return DictConfig(values)
 
 
@@ -361,7 +365,10 @@ def to_grammar(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(map(to_grammar, value)) + "]"
     if isinstance(value, dict):
-        return "{" + ",".join(f"{to_grammar(k)}:{to_grammar(v)}" for k, v in value.items()) + "}"
+        # The grammar knows no quotes around a key.
+        keys = (key if isinstance(key, str) else to_grammar(key) for key in value)
+        pairs = zip(keys, map(to_grammar, value.values()), strict=True)
+        return "{" + ",".join(f"{key}:{item}" for key, item in pairs) + "}"
     # In the grammar a backslash escapes only a quote, or a backslash in a row that ends in a quote.
     text = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), str(value))
     return f"'{text}'"
@@ -391,8 +398,8 @@ def _hydra_compose(overrides: list[str], origin: dict[str, str], conf: Path) -> 
     """Hydra's compose, its errors turned into ours."""
     try:
         return hydra_compose("config", overrides, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        failure = _one_line(error)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        failure = _one_line(error)  # ValueError: Hydra's answer to `model=null`
     except yaml.YAMLError as error:
         raise UserError(f"a file of {conf.name}/ is not YAML: {_one_line(error)}") from None
     # Which override was it? The groups alone compose, unless a choice is wrong.
@@ -407,7 +414,7 @@ def _hydra_compose(overrides: list[str], origin: dict[str, str], conf: Path) -> 
             )
     try:
         base = hydra_compose("config", groups)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError):
+    except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError):
         raise UserError(f"{conf.name}/: {failure}") from None
     for key, source in origin.items():
         if (conf / key).is_dir():
@@ -426,7 +433,12 @@ def _hydra_compose(overrides: list[str], origin: dict[str, str], conf: Path) -> 
     raise UserError(failure)
 
 
-def _validate(values: Any, file_of: Callable[[str], str]) -> Config:
+def validate(values: Any, file_of: Callable[[str], str] = lambda key: "given") -> Config:
+    """Make the typed configuration of composed values.
+
+    Raises:
+        UserError: naming the key, the file that `file_of` says it is from, and the nearest names.
+    """
     try:
         return _CONFIG.validate_json(_json(values))
     except ValidationError as error:

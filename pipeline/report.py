@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from pipeline.config import Evaluate
 from pipeline.data import Split
 from pipeline.files import atomic_write, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Probabilities = NDArray[np.float32]
 Labels = NDArray[np.uint8]
@@ -72,7 +75,7 @@ def write(
     class_names: Sequence[str],
     settings: Evaluate,
 ) -> None:
-    """Write predictions.csv, per_class.csv, calibration.csv and mistakes.png into `reports`."""
+    """Write the tables and the pictures of one evaluation into `reports`."""
     predicted = probabilities.argmax(1)
     rows = [
         {
@@ -90,6 +93,7 @@ def write(
     _write_csv(reports / "per_class.csv", named)
     bins = calibration(probabilities, test.labels, settings.calibration_bins)
     _write_csv(reports / "calibration.csv", bins)
+    _draw_confusion(reports / "confusion.png", confusion(probabilities, test.labels), class_names)
     wrong = np.flatnonzero(predicted != test.labels)
     worst_first = np.argsort(-losses(probabilities, test.labels)[wrong], kind="stable")
     _draw_mistakes(
@@ -100,6 +104,25 @@ def write(
         wrong[worst_first][: settings.worst_mistakes],
         len(wrong),
     )
+
+
+def _draw_confusion(path: Path, matrix: NDArray[np.int64], class_names: Sequence[str]) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(1.5 + 0.55 * len(matrix), 1.5 + 0.55 * len(matrix)), layout="tight")
+    axis = figure.subplots()
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (actual, predicted), count in np.ndenumerate(matrix):
+        if count:
+            colour = "white" if share[actual, predicted] > 0.5 else "black"
+            axis.text(
+                predicted, actual, str(count), ha="center", va="center", color=colour, fontsize=8
+            )
+    axis.set_xticks(range(len(matrix)), class_names, rotation=90 if len(class_names[0]) > 2 else 0)
+    axis.set_yticks(range(len(matrix)), class_names)
+    axis.set(xlabel="predicted", ylabel="actual", title=f"{matrix.sum()} test images by class")
+    _save_figure(figure, path)
 
 
 def _draw_mistakes(
@@ -126,6 +149,10 @@ def _draw_mistakes(
             f"{class_names[guess]} ({probabilities[i, guess]:.0%})",
             fontsize=9,
         )
+    _save_figure(figure, path)
+
+
+def _save_figure(figure: "Figure", path: Path) -> None:
     with atomic_write(path) as file:
         # No version of matplotlib in it: the picture is the same, so are its bytes.
         figure.savefig(file, format="png", dpi=100, metadata={"Software": None})

@@ -287,9 +287,9 @@ def _environment() -> dict[str, str]:
     from tensorflow.python.framework.config import is_op_determinism_enabled
 
     return {
-        "mlflow.source.git.commit": _git("rev-parse", "HEAD"),
+        "mlflow.source.git.commit": _git("rev-parse", "--verify", "--quiet", "HEAD"),
         "git.dirty": str(bool(_git("status", "--porcelain"))).lower(),
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cpu.cores": str(os.cpu_count()),
         "threads": str(tf.config.threading.get_intra_op_parallelism_threads()),
         "deterministic": str(is_op_determinism_enabled()).lower(),
@@ -314,7 +314,8 @@ def _git(*arguments: str) -> str:
     return result.stdout.strip()
 
 
-def _cpu() -> str:
+def cpu() -> str:
+    """The processor's name, as far as the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
