@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, dataclass_transform
 
 import yaml
 from hydra import compose as hydra_compose
@@ -29,8 +29,13 @@ from pipeline.files import write_text
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONF = REPOSITORY / "conf"
 
-# Strict: `epochs: "3"` and `epochs: 3.0` are mistakes, not numbers to be guessed at.
-_typed = dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", strict=True))
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def _typed(cls: type[Any]) -> type[Any]:
+    """Make a dataclass that checks: `epochs: "3"` and `epochs: 3.0` are no numbers to guess at."""
+    strict = ConfigDict(extra="forbid", strict=True)
+    return dataclass(frozen=True, kw_only=True, config=strict)(cls)
+
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -294,7 +299,6 @@ def compose(
     with initialize_config_dir(str(conf), version_base="1.3"):
         config = _hydra_compose(overrides, origin, conf)
     choices = dict(config.hydra.runtime.choices)
-    config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
     def file_of(key: str) -> str:
         for part in _ancestors(key):
@@ -306,6 +310,7 @@ def compose(
         return _file_of(key, choices, conf)
 
     try:
+        config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         key = str(error.full_key)
@@ -430,7 +435,8 @@ def _hydra_compose(overrides: list[str], origin: dict[str, str], conf: Path) -> 
                 where = f" in {parent}" if parent else ""
                 raise UserError(f"{key} ({source}): no key {part!r}{where}{_nearest(part, names)}")
             node = node[part] if not OmegaConf.is_missing(node, part) else None
-    raise UserError(failure)
+    source = next((f"{key} ({of}): " for key, of in origin.items() if key in failure), "")
+    raise UserError(f"{source}{failure}")
 
 
 def validate(values: Any, file_of: Callable[[str], str] = lambda key: "given") -> Config:

@@ -53,7 +53,7 @@ def load_split(prepared: Path, name: str) -> Split:
             arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
         except FileNotFoundError:
             raise UserError(f"{path} is missing: run `dvc repro prepare` first") from None
-        except ValueError as error:
+        except (ValueError, EOFError) as error:  # EOFError: an empty file
             raise UserError(f"{path}: {error}; run `dvc repro -f prepare`") from None
     return Split(*arrays)
 

@@ -56,6 +56,9 @@ def read_image(path: Path, height: int, width: int, as_is: bool = False) -> NDAr
     try:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I;16"):
+                # Pillow would cut 16-bit greys off at 255.
+                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
             if "A" in upright.getbands() or "transparency" in upright.info:
                 # What is transparent is paper.
                 paper = Image.new("RGBA", upright.size, "white")

@@ -139,7 +139,8 @@ def _draw_mistakes(
     rows = max(-(-len(shown) // columns), 1)
     figure = Figure(figsize=(columns * 1.7, rows * 1.95 + 0.6), layout="constrained")
     figure.suptitle(f"The {len(shown)} worst of {total} mistakes in {len(test.labels)} test images")
-    for axis in (axes := figure.subplots(rows, columns, squeeze=False).flat):
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
         axis.axis("off")
     for axis, i in zip(axes, shown, strict=False):
         guess = probabilities[i].argmax()

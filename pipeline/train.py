@@ -91,6 +91,7 @@ def train(
     seeds = Seeds.derive(cfg.train.seed)
     steps_per_epoch = -(-len(training.labels) // cfg.train.batch_size)
 
+    keras.utils.clear_session()  # layers are named by counting them in this process
     keras.utils.set_random_seed(seeds.init)
     model = _instantiate(
         "model",

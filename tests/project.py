@@ -37,12 +37,12 @@ class Project:
         project.commit()
         return project
 
-    def run(self, *command: str, status: int = 0, **environment: str) -> str:
+    def run(self, *command: str, status: int = 0) -> str:
         """Run a command; return what it printed, and fail where its exit status is another."""
         result = subprocess.run(
             command,
             cwd=self.folder,
-            env=self.environment(**environment),
+            env=self.environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -57,7 +57,7 @@ class Project:
         """Run Python code in the project's folder; return the last line that it printed."""
         return self.run("python", "-c", code).splitlines()[-1]
 
-    def environment(self, **changes: str) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """The environment of a user who has activated `.venv`."""
         inherited = {
             key: value
@@ -70,11 +70,11 @@ class Project:
             for role in ("AUTHOR", "COMMITTER")
             for key, value in (("NAME", "Test"), ("EMAIL", "test@example.org"))
         }
-        return {**inherited, **who, "PATH": tools, "MLFLOW_DISABLE_TELEMETRY": "true", **changes}
+        return {**inherited, **who, "PATH": tools}
 
-    def repro(self, *arguments: str, **environment: str) -> list[str]:
+    def repro(self, *arguments: str) -> list[str]:
         """Run `dvc repro`; return the stages that ran."""
-        output = self.run("dvc", "repro", *arguments, **environment)
+        output = self.run("dvc", "repro", *arguments)
         return [line.split("'")[1] for line in output.splitlines() if "Running stage" in line]
 
     def commit(self) -> None:

@@ -267,6 +267,19 @@ def test_predict_answers_the_good_files_and_says_which_was_bad(
     assert "Traceback" not in output
 
 
+def test_mistakes_are_drawn(project: Project) -> None:
+    from PIL import Image
+
+    rows = [row.split(",") for row in project.read("reports/predictions.csv").splitlines()[1:]]
+    mistakes = sum(actual != predicted for _, actual, predicted, _ in rows)
+    assert mistakes >= 10, "two rows of five pictures are looked at below"
+    pixels = np.asarray(Image.open(project.folder / "reports/mistakes.png").convert("L"))
+    for column in range(5):
+        width = pixels.shape[1] // 5
+        place = pixels[pixels.shape[0] // 2 :, column * width : (column + 1) * width]
+        assert (place < 64).sum() > 100, f"column {column} shows no digit"
+
+
 def test_dvc_tells_and_draws_the_results(project: Project) -> None:
     assert "test_accuracy" in project.run("dvc", "metrics", "show")
     drawn = project.run("dvc", "plots", "show", "--out", "dvc_plots")
@@ -357,6 +370,9 @@ class_names: [top, middle, bottom]
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="MNIST's files are not beside the checkout")
 def test_mnist_reaches_99_percent(tmp_path: Path) -> None:
-    project = Project.copy(tmp_path / "mnist", "{}\n")
-    assert project.repro(DATA_MIRROR=str(MNIST)) == STAGES
+    # Where the first of its mirrors is: beside the checkout.
+    (tmp_path / "shared/datasets").mkdir(parents=True)
+    (tmp_path / "shared/datasets/mnist").symlink_to(MNIST)
+    project = Project.copy(tmp_path / "checkout", "experiment: default\n")
+    assert project.repro() == STAGES
     assert json.loads(project.read("reports/metrics.json"))["test_accuracy"] >= 0.99

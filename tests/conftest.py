@@ -1,0 +1,35 @@
+"""What several test files share."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny
+
+from pipeline import config
+from pipeline.config import CONF, Config
+from pipeline.prepare import prepare
+
+MakeConfig = Callable[..., Config]
+
+
+@pytest.fixture(scope="session")
+def cfg(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
+    """Composes conf/ with overrides and loads the result, as the stages do."""
+    path = tmp_path_factory.mktemp("cfg") / "composed.yaml"
+
+    def make(*overrides: str, conf: Path = CONF) -> Config:
+        config.save(config.compose(overrides, conf=conf), path)
+        return config.load(path)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory, cfg: MakeConfig) -> Path:
+    """The tiny data set as `prepare` stores it: 120 training, 30 validation, 60 test images."""
+    folder = tmp_path_factory.mktemp("tiny")
+    raw = tiny.write_raw(folder / "raw", tiny.split(150), tiny.split(60, seed=1))
+    settings = cfg("prepare.validation_fraction=0.2").prepare
+    prepare(tiny.DATA, settings, raw, folder / "prepared")
+    return folder / "prepared"

@@ -1,0 +1,56 @@
+import pytest
+
+from pipeline import command
+from pipeline.command import UserError
+
+
+def fails(error: BaseException) -> int:
+    raise error
+
+
+@pytest.mark.parametrize(("returned", "status"), [(None, None), (0, 0), (3, 3)])
+def test_exit_status_is_the_commands_own(returned: int | None, status: int | None) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        command.run(lambda: returned)
+    assert exit_.value.code == status
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (UserError("train.epochs: missing"), 1, "error: train.epochs: missing\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_users_mistake_is_one_line(
+    error: BaseException, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        command.run(lambda: fails(error))
+    assert exit_.value.code == status
+    assert capsys.readouterr().err == said
+
+
+def test_bug_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        command.run(lambda: fails(ZeroDivisionError()))
+
+
+def test_stage_refuses_arguments(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["stage", "train.epochs=3"])
+    with pytest.raises(SystemExit) as exit_:
+        command.no_arguments("A stage.")
+    assert exit_.value.code == 2
+    assert "train.epochs=3" in capsys.readouterr().err
+
+
+def test_stage_says_where_its_settings_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["stage", "--help"])
+    with pytest.raises(SystemExit) as exit_:
+        command.no_arguments("A stage.")
+    assert exit_.value.code == 0
+    assert "params.yaml" in capsys.readouterr().out
