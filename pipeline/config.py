@@ -260,7 +260,7 @@ def load(path: Path) -> Config:
     Raises `UserError` when there is none, or when its content is not of this version's types.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro compose` first") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -271,7 +271,8 @@ def load(path: Path) -> Config:
 def save(config: DictConfig, path: Path) -> None:
     """Write a composed configuration: resolved, keys sorted, the same bytes for the same values."""
     values = OmegaConf.to_container(config, resolve=True)
-    write_text(path, yaml.safe_dump(values, sort_keys=True, allow_unicode=True))
+    # In ASCII: PyYAML would write U+0085 as it is, which YAML then reads as the end of a line.
+    write_text(path, yaml.safe_dump(values, sort_keys=True))
 
 
 def compose(
@@ -326,7 +327,7 @@ def read_params(params: Path, conf: Path = CONF) -> list[str]:
     is. Keys may be nested (`train: {epochs: 3}`) or dotted (`train.epochs: 3`).
     """
     try:
-        values = yaml.safe_load(params.read_text())
+        values = yaml.safe_load(params.read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(f"{params} is missing: `{{}}` in it changes nothing") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -10,7 +10,7 @@ import yaml
 from conftest import MakeConfig
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -66,10 +66,11 @@ def test_value_of_params_comes_back_through_hydra(tmp_path: Path, value: Any) ->
     assert repr(back) == repr({"section": {"key": [value]}})
 
 
+@example(name="\x85", rate=1.0, classes=["\x85", "\u2028"], epochs=1)  # YAML's other line ends
 @settings(
     deadline=None,
     max_examples=10,
-    phases=[Phase.generate],
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
