@@ -1,5 +1,6 @@
 """How every command of the pipeline starts and how it fails: one clear error, no traceback."""
 
+import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -11,10 +12,12 @@ class UserError(Exception):
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command and exit: 0, its own status, 1 with a line for a `UserError`, 130 for Ctrl-C.
+    """Run a command and exit: 0, its own status, or 1 with a line for a `UserError`.
 
-    A bug keeps its traceback: it is not the user's to mend.
+    Ctrl-C and SIGTERM end it alike, in order, with 130 and 143. A bug keeps its traceback: it is
+    not the user's to mend.
     """
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         status = main()
     except UserError as error:

@@ -152,8 +152,6 @@ class Optimizer:
     clipnorm: Positive | None = None
     clipvalue: Positive | None = None
     global_clipnorm: Positive | None = None
-    use_ema: bool = False
-    ema_momentum: Fraction = 0.99
 
 
 @_typed

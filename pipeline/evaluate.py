@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import archive, command, config, data, report
+from pipeline import archive, checkpoint, command, config, data, report
 from pipeline.files import write_json
 
 
@@ -68,6 +68,7 @@ def main() -> None:
         f"loss {metrics['test_loss']:.4f}"
     )
     print(tracking.complete(cfg, prepared, models, reports, metrics))
+    checkpoint.remove_finished()
 
 
 if __name__ == "__main__":

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import yaml
 from filelock import FileLock
 
 from pipeline import data
+from pipeline.checkpoint import Checkpoints
 from pipeline.config import Config, root
 from pipeline.files import sha256
 from pipeline.train import Seeds, read_history
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
 
 MODEL_DIGEST = "model.sha256"  # the tag by which `evaluate` finds the run that made a model
 DATA_DIGEST = "data.sha256"
+TRAINING = "training.fingerprint"  # the tag by which a training that was stopped finds its run
 CHAMPION = "champion"
 
+_HOST = platform.node()
 _PACKAGES = ("keras", "numpy", "mlflow", "dvc", "hydra-core")
 
 
@@ -44,11 +48,14 @@ class TrainingRun:
     cfg: Config
     prepared: Path
     run_id: str
+    logged: set[int]  # epochs that the run has already: a step that is logged twice shows twice
 
     def log_epoch(self, epoch: int, row: dict[str, float]) -> None:
-        """Log what an epoch measured, at the step of its number, from 1."""
+        """Log what an epoch measured, at the step of its number, from 1, if it is not there yet."""
         import mlflow
 
+        if epoch in self.logged:
+            return
         values = {key: value for key, value in row.items() if key != "epoch"}
         mlflow.log_metrics(values, step=epoch, run_id=self.run_id)
 
@@ -58,6 +65,8 @@ class TrainingRun:
         from mlflow.models import Model
 
         path = models / "model.keras"
+        if mlflow.get_run(self.run_id).data.tags.get(MODEL_DIGEST) == sha256(path):
+            return  # stopped after this the last time
         validation = data.load_split(self.prepared, "validation")
         info = Model.log(
             artifact_path=None,
@@ -82,15 +91,22 @@ class TrainingRun:
 
 
 @contextmanager
-def training_run(cfg: Config, prepared: Path) -> Iterator[TrainingRun]:
-    """Open the run of one training: what is known before it starts is logged at once.
+def training_run(cfg: Config, prepared: Path, checkpoints: Checkpoints) -> Iterator[TrainingRun]:
+    """Open the run of one training, the one of its checkpoints where there is one.
 
-    It ends FINISHED with the block, FAILED where that raises.
+    What is known before it starts is logged at once. It ends FINISHED with the block, KILLED where
+    that is interrupted, FAILED where it raises, with the reason as a tag.
     """
     import mlflow
+    from mlflow.entities import RunStatus
 
     connect(cfg.tracking.experiment)
-    with mlflow.start_run(run_name=cfg.tracking.run_name) as run:
+    _close_dead_runs()
+    run = _open_run(cfg, checkpoints)
+    run_id = run.info.run_id
+    status = RunStatus.FAILED
+    try:
+        mlflow.set_tags(_process())
         seeds = Seeds.derive(cfg.train.seed)
         mlflow.log_params(_flatten(_composed()))
         mlflow.log_params({f"seed.{name}": value for name, value in vars(seeds).items()})
@@ -98,7 +114,65 @@ def training_run(cfg: Config, prepared: Path) -> Iterator[TrainingRun]:
         mlflow.log_artifact("composed.yaml")
         for split, context in (("train", "training"), ("validation", "validation")):
             mlflow.log_input(_dataset(cfg, prepared, split), context)
-        yield TrainingRun(cfg, prepared, run.info.run_id)
+        history = mlflow.MlflowClient().get_metric_history(run_id, "val_loss")
+        yield TrainingRun(cfg, prepared, run_id, {metric.step for metric in history})
+        status = RunStatus.FINISHED
+    except (KeyboardInterrupt, SystemExit):
+        status = RunStatus.KILLED
+        raise
+    except BaseException as error:
+        mlflow.set_tag("failure", f"{type(error).__name__}: {error}"[:5000])
+        raise
+    finally:
+        mlflow.end_run(RunStatus.to_string(status))
+
+
+def _open_run(cfg: Config, checkpoints: Checkpoints) -> "Run":
+    """Open the run that the same training began and did not end, or a new one.
+
+    A run that ended is continued too as long as its checkpoints are there: DVC has not recorded
+    what it wrote. One that still runs belongs to a living process.
+    """
+    import mlflow
+
+    name = checkpoints.folder.name
+    begun = mlflow.search_runs(
+        filter_string=f"tags.`{TRAINING}` = '{name}' and attributes.status != 'RUNNING'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+        output_format="list",
+    )
+    if begun and (begun[0].info.status != "FINISHED" or checkpoints.folder.is_dir()):
+        return mlflow.start_run(run_id=begun[0].info.run_id)
+    return mlflow.start_run(run_name=cfg.tracking.run_name, tags={TRAINING: name, **_process()})
+
+
+def _close_dead_runs() -> None:
+    """Mark runs as killed that say RUNNING, and whose process on this machine is dead."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    running = mlflow.search_runs(
+        filter_string=f"attributes.status = 'RUNNING' and tags.`process.host` = '{_HOST}'",
+        output_format="list",
+    )
+    for run in running:
+        try:
+            process = psutil.Process(int(run.data.tags["process.id"]))
+            alive = str(process.create_time()) == run.data.tags["process.started"]
+        except psutil.NoSuchProcess:
+            alive = False
+        if not alive:
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _process() -> dict[str, str]:
+    """Which process a run belongs to; its start tells it from a later one of the same number."""
+    return {
+        "process.host": _HOST,
+        "process.id": str(os.getpid()),
+        "process.started": str(psutil.Process().create_time()),
+    }
 
 
 def complete(
@@ -124,7 +198,9 @@ def complete(
         if run is None:
             run = _restore(cfg, prepared, models)
         assert run.outputs is not None  # the digest is the last thing that a training logs
-        model_id = run.outputs.model_outputs[0].model_id
+        model_id = run.outputs.model_outputs[
+            -1
+        ].model_id  # a killed training may have begun one before
         with mlflow.start_run(run_id=run.info.run_id):
             fresh = {k: v for k, v in metrics.items() if run.data.metrics.get(k) != v}
             if fresh:
@@ -186,11 +262,13 @@ def _restore(cfg: Config, prepared: Path, models: Path) -> "Run":
 
     import mlflow
 
-    with training_run(cfg, prepared) as training:
+    checkpoints = Checkpoints.of(cfg, prepared)
+    with training_run(cfg, prepared, checkpoints) as training:
         mlflow.set_tag("restored", "from DVC's cache: not trained at this time")
         for row in read_history(models / "history.csv"):
             training.log_epoch(int(row["epoch"]), row)
         training.log_model(models, json.loads((models / "metrics.json").read_text()))
+    checkpoints.finish()
     return mlflow.get_run(training.run_id)
 
 

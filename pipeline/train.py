@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline import archive, command, config, data
+from pipeline.checkpoint import Checkpoints, State
 from pipeline.command import UserError
 from pipeline.files import sha256, write_json, write_text
 
@@ -71,14 +72,20 @@ def configure(threads: int | None) -> None:
 
 
 def train(
-    cfg: config.Config, prepared: Path, on_epoch: OnEpoch = lambda epoch, row: None
+    cfg: config.Config,
+    prepared: Path,
+    on_epoch: OnEpoch = lambda epoch, row: None,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
     """Train what the configuration says on the training images.
 
     Args:
         cfg: the whole configuration; `model`, `augment`, `optimizer`, `schedule`, `train` count.
         prepared: folder of the prepared data.
-        on_epoch: called after each epoch with its number, from 1, and its measurements.
+        on_epoch: called after each epoch with its number, from 1, and its measurements; when a
+            training is resumed, also for the epochs that lie behind it.
+        checkpoints: where to resume from, and to save to. What comes out is the same, to the byte,
+            however often the training was stopped.
 
     Raises:
         UserError: where the model cannot be built, or a loss is not finite; names the step.
@@ -104,29 +111,66 @@ def train(
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    recorder = _recorder(cfg.train, steps_per_epoch, len(training.labels), on_epoch)
-    model.fit(
-        data.batches(
-            training,
-            cfg.train.batch_size,
-            cfg.train.epochs,
-            seeds.order,
-            seeds.augment,
-            _instantiate("augment", cfg.augment) if cfg.augment else None,
-        ),
-        epochs=cfg.train.epochs,
-        steps_per_epoch=steps_per_epoch,
-        shuffle=False,  # the batches come shuffled
-        validation_data=data.in_order(validation),
-        verbose=0,
-        callbacks=[
-            recorder,
-            keras.callbacks.EarlyStopping(
-                "val_loss", patience=cfg.train.patience, mode="min", restore_best_weights=True
+    model.optimizer.build(model.trainable_variables)
+    progress = Progress(cfg.train)
+    if checkpoints and (state := checkpoints.load()):
+        _assign(model.variables, state.variables)
+        _assign(model.optimizer.variables, state.optimizer)
+        progress.history, progress.best_weights = state.history, state.best
+        for row in state.history:
+            on_epoch(int(row["epoch"]), row)
+        print(f"resumed after epoch {len(state.history)}")
+    if not progress.done:
+        model.fit(
+            data.batches(
+                training,
+                cfg.train.batch_size,
+                cfg.train.epochs,
+                seeds.order,
+                seeds.augment,
+                _instantiate("augment", cfg.augment) if cfg.augment else None,
+                first_epoch=len(progress.history),
             ),
-        ],
-    )
-    return Trained(model, recorder.history)
+            initial_epoch=len(progress.history),
+            epochs=cfg.train.epochs,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=False,  # the batches come shuffled
+            validation_data=data.in_order(validation),
+            verbose=0,
+            callbacks=[
+                _recorder(progress, steps_per_epoch, len(training.labels), on_epoch, checkpoints)
+            ],
+        )
+    model.set_weights(progress.best_weights)
+    return Trained(model, progress.history)
+
+
+class Progress:
+    """How far a training has come, and when it has come far enough."""
+
+    def __init__(self, settings: config.Train) -> None:
+        self.settings = settings
+        self.history: list[dict[str, float]] = []
+        self.best_weights: list[Any] = []
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The first epoch of the lowest validation loss."""
+        return min(self.history, key=lambda row: row["val_loss"])
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs have been, or the last `patience` of them were no better."""
+        if not self.history:
+            return False
+        epochs = len(self.history)
+        worse = epochs - self.best["epoch"]
+        return epochs >= self.settings.epochs or worse >= self.settings.patience
+
+
+def _assign(variables: list[Any], values: list[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _optimizer(cfg: config.Config, total_steps: int) -> Any:
@@ -154,34 +198,41 @@ def _instantiate(section: str, settings: dict[str, Any], **arguments: Any) -> An
 
 
 def _recorder(
-    settings: config.Train, steps_per_epoch: int, images: int, on_epoch: OnEpoch
+    progress: Progress,
+    steps_per_epoch: int,
+    images: int,
+    on_epoch: OnEpoch,
+    checkpoints: Checkpoints | None,
 ) -> "keras.callbacks.Callback":
-    """A callback that shows progress, keeps the history, and stops at a loss that is not finite."""
+    """A callback that shows progress, keeps it, and stops at a loss that is not finite."""
     import keras
+    from keras.ops import convert_to_numpy
     from tqdm import tqdm
 
-    class Recorder(keras.callbacks.Callback):
-        def __init__(self) -> None:
-            super().__init__()
-            self.history: list[dict[str, float]] = []
-            self.last_validation = ""
+    epochs = progress.settings.epochs
 
+    class Recorder(keras.callbacks.Callback):
         def on_train_begin(self, logs: Any = None) -> None:
+            self.last_validation = ""
             # On a terminal a bar; in a file only the line at the end of each epoch.
             self.bar = tqdm(
-                total=settings.epochs * steps_per_epoch, unit="step", disable=None, leave=False
+                total=epochs * steps_per_epoch,
+                initial=len(progress.history) * steps_per_epoch,
+                unit="step",
+                disable=None,
+                leave=False,
             )
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.started = time.perf_counter()
-            self.bar.set_description(f"epoch {epoch + 1}/{settings.epochs}")
+            self.bar.set_description(f"epoch {epoch + 1}/{epochs}")
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             if not np.isfinite(logs["loss"]):
                 self.bar.close()
                 raise UserError(
                     f"the loss is {logs['loss']} at step {batch + 1} of epoch "
-                    f"{len(self.history) + 1}: try a lower optimizer.learning_rate"
+                    f"{len(progress.history) + 1}: try a lower optimizer.learning_rate"
                 )
             self.bar.update()
             self.bar.set_postfix_str(
@@ -193,17 +244,32 @@ def _recorder(
             self.seconds = time.perf_counter() - self.started
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-            row = {"epoch": epoch + 1, **logs, "learning_rate": rate}
-            self.history.append({key: row[key] for key in HISTORY})
+            row = {
+                "epoch": epoch + 1,
+                **logs,
+                "learning_rate": float(convert_to_numpy(self.model.optimizer.learning_rate)),
+                "images_per_second": images / self.seconds,
+            }
+            progress.history.append(row)
+            if progress.best is row:
+                progress.best_weights = self.model.get_weights()
+            self.model.stop_training = progress.done
+            if checkpoints:
+                state = State(
+                    progress.history,
+                    [convert_to_numpy(variable) for variable in self.model.variables],
+                    [convert_to_numpy(variable) for variable in self.model.optimizer.variables],
+                    progress.best_weights,
+                )
+                checkpoints.save(state, last=progress.done)
             self.last_validation = f", validation {logs['val_accuracy']:.4f}"
             self.bar.write(
-                f"epoch {epoch + 1}/{settings.epochs}: loss {logs['loss']:.4f}, accuracy "
+                f"epoch {epoch + 1}/{epochs}: loss {logs['loss']:.4f}, accuracy "
                 f"{logs['accuracy']:.4f}, validation loss {logs['val_loss']:.4f}, validation "
                 f"accuracy {logs['val_accuracy']:.4f}, {self.seconds:.1f} s",
                 file=sys.stdout,
             )
-            on_epoch(epoch + 1, {**self.history[-1], "images_per_second": images / self.seconds})
+            on_epoch(epoch + 1, row)
 
         def on_train_end(self, logs: Any = None) -> None:
             self.bar.close()
@@ -214,7 +280,8 @@ def _recorder(
 def write_history(history: list[dict[str, float]], path: Path) -> None:
     """Write the epochs as CSV, a row each, numbers in full precision."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, HISTORY, lineterminator="\n")
+    # Without the images a second: they are never the same twice.
+    writer = csv.DictWriter(text, HISTORY, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     write_text(path, text.getvalue())
@@ -235,12 +302,14 @@ def main() -> None:
     from pipeline import tracking
 
     configure(cfg.train.threads)
-    with tracking.training_run(cfg, prepared) as run:
-        trained = train(cfg, prepared, run.log_epoch)
+    checkpoints = Checkpoints.of(cfg, prepared)
+    with tracking.training_run(cfg, prepared, checkpoints) as run:
+        trained = train(cfg, prepared, run.log_epoch, checkpoints)
         archive.save(trained.model, models / "model.keras")
         write_history(trained.history, models / "history.csv")
         write_json(models / "metrics.json", trained.metrics())
         run.log_model(models, trained.metrics())
+    checkpoints.finish()
     print(
         f"validation accuracy {trained.best['val_accuracy']:.4f} "
         f"(epoch {trained.best['epoch']}), model {sha256(models / 'model.keras')[:12]}"

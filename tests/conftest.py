@@ -9,6 +9,7 @@ import tiny
 from pipeline import config
 from pipeline.config import CONF, Config
 from pipeline.prepare import prepare
+from pipeline.train import Trained
 
 MakeConfig = Callable[..., Config]
 
@@ -33,3 +34,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, cfg: MakeConfig) -> Path:
     settings = cfg("prepare.validation_fraction=0.2").prepare
     prepare(tiny.DATA, settings, raw, folder / "prepared")
     return folder / "prepared"
+
+
+def without_speed(trained: Trained) -> list[dict[str, float]]:
+    """A training's history without what is never the same twice."""
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in trained.history]

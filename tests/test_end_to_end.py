@@ -59,6 +59,45 @@ def test_forced_repro_gives_the_same_bytes(edited: Project) -> None:
     assert edited.run("git", "diff", "dvc.lock") == ""
 
 
+def test_killed_pipeline_ends_in_the_same_bytes_and_one_run(
+    project: Project, tmp_path: Path
+) -> None:
+    killed = Project.copy(tmp_path / "killed", project.read("params.yaml"))
+    for marker in ("Running stage 'train'", "epoch 1/", "epoch 3/", "validation accuracy"):
+        _kill_when(killed, marker)
+    killed.repro()
+    assert killed.read("dvc.lock") == project.read("dvc.lock")
+    rows = json.loads(
+        killed.python(
+            "import json, mlflow; c = mlflow.MlflowClient();"
+            "runs = mlflow.search_runs(search_all_experiments=True, output_format='list');"
+            "print(json.dumps([[r.info.status, [m.step for m in"
+            " c.get_metric_history(r.info.run_id, 'val_loss')]] for r in runs]))"
+        )
+    )
+    assert rows == [["FINISHED", [1, 2, 3, 4]]]
+    assert not list((killed.folder / ".checkpoints").iterdir())
+
+
+def _kill_when(project: Project, marker: str) -> None:
+    """Run `dvc repro`, and kill -9 it and its children as soon as it prints a line."""
+    process = subprocess.Popen(
+        ["dvc", "repro"],
+        cwd=project.folder,
+        env={**project.environment(), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if marker in line:
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
+
+
 Edit = Callable[[Project], None]
 
 

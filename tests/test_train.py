@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import MakeConfig
+from conftest import MakeConfig, without_speed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -84,7 +84,7 @@ def first(cfg: MakeConfig, prepared: Path) -> Trained:
 def test_same_seed_gives_the_same_weights(first: Trained, cfg: MakeConfig, prepared: Path) -> None:
     again = train(cfg(*TINY), prepared)
     assert equal(weights(first), weights(again))
-    assert first.history == again.history
+    assert without_speed(first) == without_speed(again)
 
 
 @pytest.mark.slow
@@ -101,8 +101,8 @@ def test_epochs_are_reported_as_they_end(cfg: MakeConfig, prepared: Path) -> Non
     trained = train(cfg(*TINY), prepared, lambda epoch, values: seen.append((epoch, values)))
     assert [epoch for epoch, _ in seen] == [1, 2]
     for (_, values), kept in zip(seen, trained.history, strict=True):
-        assert tuple(kept) == HISTORY
-        assert kept.items() <= values.items()
+        assert set(HISTORY) < set(values)
+        assert kept == values
         assert values["images_per_second"] > 0
 
 
