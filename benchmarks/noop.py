@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 
 EMPTY = "stages:\n" + "".join(
-    f"  stage{n}:\n    cmd: touch out{n}\n    deps: [{'dvc.yaml' if n == 0 else f'out{n - 1}'}]\n"
-    f"    outs: [out{n}]\n"
-    for n in range(5)
+    f"  stage{n}:\n    cmd: touch out{n}\n    deps: [out{n - 1}]\n    outs: [out{n}]\n"
+    for n in range(1, 6)
 )
 
 
@@ -28,6 +27,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder)
         (empty / "dvc.yaml").write_text(EMPTY)
+        (empty / "out0").touch()
         for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "repro", "-q"]):
             subprocess.run(command, cwd=empty, check=True)
         repro(here), repro(empty)  # warm the disk's cache
