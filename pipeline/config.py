@@ -301,7 +301,8 @@ def compose(
 
     def file_of(key: str) -> str:
         for part in _ancestors(key):
-            if part in origin:
+            # Who picks from a group did not write the values in it.
+            if part in origin and (part == key or not (conf / part).is_dir()):
                 return origin[part]
         for given, source in origin.items():
             if given.startswith(f"{key}."):

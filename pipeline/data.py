@@ -65,6 +65,8 @@ def load_stats(prepared: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `dvc repro prepare` first") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}; run `dvc repro -f prepare`") from None
 
 
 def digest(prepared: Path, splits: Sequence[str] = ("train", "validation")) -> str:

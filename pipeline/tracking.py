@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from pipeline import data
 from pipeline.checkpoint import Checkpoints
+from pipeline.command import UserError
 from pipeline.config import Config, root
 from pipeline.files import sha256
 from pipeline.train import Seeds, read_history
@@ -225,16 +226,25 @@ def connect(experiment: str) -> None:
     """Point MLflow at the store and the experiment; create them, once, if they are not there.
 
     The first use of a fresh database by several processes at once would crash in its migrations.
+
+    Raises:
+        UserError: when the store cannot be reached or read, or the experiment is deleted.
     """
     import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     use_store()
-    with _lock():
-        if mlflow.get_experiment_by_name(experiment) is None:
-            is_local = "MLFLOW_TRACKING_URI" not in os.environ
-            folder = (root() / "mlruns").as_uri() if is_local else None
-            mlflow.create_experiment(experiment, folder)
-    mlflow.set_experiment(experiment)
+    try:
+        with _lock():
+            if mlflow.get_experiment_by_name(experiment) is None:
+                is_local = "MLFLOW_TRACKING_URI" not in os.environ
+                folder = (root() / "mlruns").as_uri() if is_local else None
+                mlflow.create_experiment(experiment, folder)
+        mlflow.set_experiment(experiment)
+    except (MlflowException, SQLAlchemyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"MLflow store {mlflow.get_tracking_uri()}: {reason}") from None
 
 
 def _lock() -> FileLock:
