@@ -219,7 +219,11 @@ def use_store() -> None:
     logging.getLogger("mlflow").setLevel(logging.WARNING)
 
     if "MLFLOW_TRACKING_URI" not in os.environ:
-        mlflow.set_tracking_uri(f"sqlite:///{root() / 'mlflow.db'}")
+        mlflow.set_tracking_uri(_local_store())
+
+
+def _local_store() -> str:
+    return f"sqlite:///{root() / 'mlflow.db'}"
 
 
 def connect(experiment: str) -> None:
@@ -238,12 +242,13 @@ def connect(experiment: str) -> None:
     try:
         with _lock():
             if mlflow.get_experiment_by_name(experiment) is None:
-                is_local = "MLFLOW_TRACKING_URI" not in os.environ
+                # Absolute: an experiment that DVC runs in a temporary clone may be the first.
+                is_local = mlflow.get_tracking_uri() == _local_store()
                 folder = (root() / "mlruns").as_uri() if is_local else None
                 mlflow.create_experiment(experiment, folder)
         mlflow.set_experiment(experiment)
     except (MlflowException, SQLAlchemyError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:600]
         raise UserError(f"MLflow store {mlflow.get_tracking_uri()}: {reason}") from None
 
 
