@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def edited(project: Project) -> Iterator[Project]:
     shutil.copy(kept, store)
     project.run("git", "checkout", "--quiet", ".")
     project.run("git", "clean", "--quiet", "--force", "conf")
-    project.run("dvc", "checkout", "--quiet")
+    project.run("dvc", "checkout", "--quiet", "--force")
 
 
 def test_sample_reaches_its_accuracy(project: Project) -> None:
@@ -79,10 +80,54 @@ def test_killed_pipeline_ends_in_the_same_bytes_and_one_run(
     assert not list((killed.folder / ".checkpoints").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"]
+)
+def test_training_that_is_stopped_is_marked_and_goes_on(
+    edited: Project, number: signal.Signals, status: int
+) -> None:
+    edited.write("params.yaml", f"data: mnist_sample\ntrain: {{seed: {status}}}\n")
+    edited.run("dvc", "repro", "prepare")
+    train = ["python", "-m", "pipeline.train"]
+    assert _stop_when(edited, "epoch 2/", train, number) == status
+    assert _newest(edited)[0] == "KILLED"
+    assert "resumed after epoch" in edited.run(*train)
+    assert _newest(edited) == ["FINISHED", 4, None]
+
+
+def test_training_that_fails_says_why_in_one_line_and_in_its_run(edited: Project) -> None:
+    edited.write("params.yaml", "data: mnist_sample\noptimizer: {learning_rate: 3.0e+38}\n")
+    edited.run("dvc", "repro", "prepare")
+    output = edited.run("python", "-m", "pipeline.train", status=1)
+    assert "error: the loss is" in output
+    assert "Traceback" not in output
+    status, epochs, failure = _newest(edited)
+    assert (status, epochs) == ("FAILED", 0)
+    assert "UserError: the loss is" in failure
+
+
+def _newest(project: Project) -> list[Any]:
+    """The newest run's status, its number of logged epochs, and why it failed."""
+    return json.loads(
+        project.python(
+            "import json, mlflow;"
+            "run, = mlflow.search_runs(search_all_experiments=True, output_format='list',"
+            " order_by=['attributes.start_time DESC'], max_results=1);"
+            "steps = mlflow.MlflowClient().get_metric_history(run.info.run_id, 'val_loss');"
+            "print(json.dumps([run.info.status, len(steps), run.data.tags.get('failure')]))"
+        )
+    )
+
+
 def _kill_when(project: Project, marker: str) -> None:
     """Run `dvc repro`, and kill -9 it and its children as soon as it prints a line."""
+    assert _stop_when(project, marker, ["dvc", "repro"], signal.SIGKILL) == -signal.SIGKILL
+
+
+def _stop_when(project: Project, marker: str, command: list[str], number: signal.Signals) -> int:
+    """Run a command, and signal its process group as soon as it prints a line; its status."""
     process = subprocess.Popen(
-        ["dvc", "repro"],
+        command,
         cwd=project.folder,
         env={**project.environment(), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -94,8 +139,9 @@ def _kill_when(project: Project, marker: str) -> None:
     for line in process.stdout:
         if marker in line:
             break
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait(30)
+    os.killpg(process.pid, number)
+    process.stdout.read()
+    return process.wait(60)
 
 
 Edit = Callable[[Project], None]
