@@ -108,9 +108,12 @@ def training_run(cfg: Config, prepared: Path, checkpoints: Checkpoints) -> Itera
     status = RunStatus.FAILED
     try:
         mlflow.set_tags(_process())
-        seeds = Seeds.derive(cfg.train.seed)
-        mlflow.log_params(_flatten(_composed()))
-        mlflow.log_params({f"seed.{name}": value for name, value in vars(seeds).items()})
+        if "failure" in run.data.tags:
+            mlflow.delete_tag("failure")
+        seeds = {f"seed.{k}": v for k, v in vars(Seeds.derive(cfg.train.seed)).items()}
+        params = {**_flatten(_composed()), **seeds}
+        # A run's parameter cannot change. One that differs in a run that goes on shapes no result.
+        mlflow.log_params({k: v for k, v in params.items() if k not in run.data.params})
         mlflow.set_tags({DATA_DIGEST: data.digest(prepared), **_environment()})
         mlflow.log_artifact("composed.yaml")
         for split, context in (("train", "training"), ("validation", "validation")):
@@ -199,9 +202,8 @@ def complete(
         if run is None:
             run = _restore(cfg, prepared, models)
         assert run.outputs is not None  # the digest is the last thing that a training logs
-        model_id = run.outputs.model_outputs[
-            -1
-        ].model_id  # a killed training may have begun one before
+        # The last: a training that was killed may have begun to log one before.
+        model_id = run.outputs.model_outputs[-1].model_id
         with mlflow.start_run(run_id=run.info.run_id):
             fresh = {k: v for k, v in metrics.items() if run.data.metrics.get(k) != v}
             if fresh:

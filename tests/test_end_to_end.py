@@ -91,6 +91,9 @@ def test_training_that_is_stopped_is_marked_and_goes_on(
     train = ["python", "-m", "pipeline.train"]
     assert _stop_when(edited, "epoch 2/", train, number) == status
     assert _newest(edited)[0] == "KILLED"
+    # What shapes no result may change before it goes on.
+    append("params.yaml", "tracking: {run_name: again}\n")(edited)
+    edited.run("dvc", "repro", "compose")
     assert "resumed after epoch" in edited.run(*train)
     assert _newest(edited) == ["FINISHED", 4, None]
 
