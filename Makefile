@@ -61,6 +61,10 @@ lint: $(READY)  ## ruff and mypy
 ui: $(READY)  ## browse the runs at http://127.0.0.1:5000
 	mlflow ui
 
+.PHONY: track
+track: $(READY)  ## complete the run of the workspace, where the MLflow store was away
+	python -m pipeline.track
+
 .PHONY: predict
 predict: $(READY)  ## read digits from images: make predict FILES="a.png b.png" [MODEL=address]
 	python -m pipeline.predict $(FILES) $(if $(MODEL),--model $(MODEL))

@@ -9,9 +9,9 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,40 +34,72 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 MODEL_DIGEST = "model.sha256"  # the tag by which `evaluate` finds the run that made a model
+MODEL_ID = "model.id"  # MLflow's name for it
 DATA_DIGEST = "data.sha256"
 TRAINING = "training.fingerprint"  # the tag by which a training that was stopped finds its run
 CHAMPION = "champion"
+CATCH_UP = "When the store is back, `make track` completes the run."
 
 _HOST = platform.node()
 _PACKAGES = ("keras", "numpy", "mlflow", "dvc", "hydra-core")
 
 
-@dataclass(frozen=True)
-class TrainingRun:
-    """An open MLflow run of one training."""
+class UnreachableError(UserError):
+    """The store does not answer now; what it should hold can be logged later."""
 
-    cfg: Config
-    prepared: Path
-    run_id: str
-    logged: set[int]  # epochs that the run has already: a step that is logged twice shows twice
+
+class TrainingRun:
+    """The MLflow run of one training.
+
+    A store that fails loses no training: from then on nothing is logged, and `complete` catches up.
+    """
+
+    def __init__(self, cfg: Config, prepared: Path) -> None:
+        """Prepare for a run that `training_run` opens."""
+        self.cfg = cfg
+        self.prepared = prepared
+        self.run_id = ""
+        self.behind: UserError | None = None  # why the store has not got everything
+        self._logged: set[int] = set()  # epochs: a step that is logged twice shows twice
 
     def log_epoch(self, epoch: int, row: dict[str, float]) -> None:
         """Log what an epoch measured, at the step of its number, from 1, if it is not there yet."""
-        import mlflow
-
-        if epoch in self.logged:
-            return
-        values = {key: value for key, value in row.items() if key != "epoch"}
-        mlflow.log_metrics(values, step=epoch, run_id=self.run_id)
+        if epoch not in self._logged:
+            self._attempt(lambda: self._log_epoch(epoch, row))
 
     def log_model(self, models: Path, metrics: dict[str, float]) -> None:
         """Log the saved model, byte for byte, and what it measured on validation data."""
+        self._attempt(lambda: self._log_model(models, metrics))
+
+    def _attempt(self, action: Callable[[], None], survives: type[UserError] = UserError) -> None:
+        if self.behind:
+            return
+        try:
+            with _explained():
+                action()
+        except survives as error:
+            self.behind = error
+            print(f"warning: tracking is behind: {error}\n{CATCH_UP}", file=sys.stderr)
+
+    def _log_epoch(self, epoch: int, row: dict[str, float]) -> None:
         import mlflow
+
+        values = {key: value for key, value in row.items() if key != "epoch"}
+        mlflow.log_metrics(values, step=epoch, run_id=self.run_id)
+        self._logged.add(epoch)
+
+    def _log_model(self, models: Path, metrics: dict[str, float]) -> None:
+        import mlflow
+        from mlflow.entities import RunTag
         from mlflow.models import Model
 
+        client = mlflow.MlflowClient()
         path = models / "model.keras"
-        if mlflow.get_run(self.run_id).data.tags.get(MODEL_DIGEST) == sha256(path):
+        run = client.get_run(self.run_id)
+        if run.data.tags.get(MODEL_DIGEST) == sha256(path):
             return  # stopped after this the last time
+        for begun in run.outputs.model_outputs if run.outputs else []:
+            client.delete_logged_model(begun.model_id)  # stopped while this was written
         validation = data.load_split(self.prepared, "validation")
         info = Model.log(
             artifact_path=None,
@@ -87,8 +119,45 @@ class TrainingRun:
             model_id=info.model_id,
             run_id=self.run_id,
         )
-        mlflow.log_artifact(str(models / "history.csv"))
-        mlflow.set_tag(MODEL_DIGEST, sha256(path))
+        client.log_artifact(self.run_id, str(models / "history.csv"))
+        # The last thing: a run that has these has everything.
+        tags = [RunTag(MODEL_DIGEST, sha256(path)), RunTag(MODEL_ID, info.model_id)]
+        client.log_batch(self.run_id, tags=tags)
+
+    def _open(self, checkpoints: Checkpoints) -> None:
+        """Find or make the run, and log what is known before the training starts."""
+        import mlflow
+        from mlflow.entities import Param, RunTag
+
+        connect(self.cfg.tracking.experiment)
+        _close_dead_runs()
+        run = _open_run(self.cfg, checkpoints)
+        self.run_id = run.info.run_id
+        client = mlflow.MlflowClient()
+        if "failure" in run.data.tags:
+            client.delete_tag(self.run_id, "failure")
+        seeds = {f"seed.{k}": v for k, v in vars(Seeds.derive(self.cfg.train.seed)).items()}
+        params = {**_flatten(_composed()), **seeds}
+        tags = {**_process(), DATA_DIGEST: data.digest(self.prepared), **_environment()}
+        client.log_batch(
+            self.run_id,
+            # A parameter cannot change. One that differs in a run that goes on shapes no result.
+            params=[Param(k, str(v)) for k, v in params.items() if k not in run.data.params],
+            tags=[RunTag(k, v) for k, v in tags.items()],
+        )
+        client.log_artifact(self.run_id, "composed.yaml")
+        for split, context in (("train", "training"), ("validation", "validation")):
+            _log_input(self.run_id, _dataset(self.cfg, self.prepared, split), context)
+        history = client.get_metric_history(self.run_id, "val_loss")
+        self._logged = {metric.step for metric in history}
+
+    def _close(self, status: str, failure: str = "") -> None:
+        import mlflow
+
+        client = mlflow.MlflowClient()
+        if failure:
+            client.set_tag(self.run_id, "failure", failure[:5000])
+        client.set_terminated(self.run_id, status)
 
 
 @contextmanager
@@ -98,37 +167,18 @@ def training_run(cfg: Config, prepared: Path, checkpoints: Checkpoints) -> Itera
     What is known before it starts is logged at once. It ends FINISHED with the block, KILLED where
     that is interrupted, FAILED where it raises, with the reason as a tag.
     """
-    import mlflow
-    from mlflow.entities import RunStatus
-
-    connect(cfg.tracking.experiment)
-    _close_dead_runs()
-    run = _open_run(cfg, checkpoints)
-    run_id = run.info.run_id
-    status = RunStatus.FAILED
+    run = TrainingRun(cfg, prepared)
+    run._attempt(lambda: run._open(checkpoints), survives=UnreachableError)
     try:
-        mlflow.set_tags(_process())
-        if "failure" in run.data.tags:
-            mlflow.delete_tag("failure")
-        seeds = {f"seed.{k}": v for k, v in vars(Seeds.derive(cfg.train.seed)).items()}
-        params = {**_flatten(_composed()), **seeds}
-        # A run's parameter cannot change. One that differs in a run that goes on shapes no result.
-        mlflow.log_params({k: v for k, v in params.items() if k not in run.data.params})
-        mlflow.set_tags({DATA_DIGEST: data.digest(prepared), **_environment()})
-        mlflow.log_artifact("composed.yaml")
-        for split, context in (("train", "training"), ("validation", "validation")):
-            mlflow.log_input(_dataset(cfg, prepared, split), context)
-        history = mlflow.MlflowClient().get_metric_history(run_id, "val_loss")
-        yield TrainingRun(cfg, prepared, run_id, {metric.step for metric in history})
-        status = RunStatus.FINISHED
+        yield run
     except (KeyboardInterrupt, SystemExit):
-        status = RunStatus.KILLED
+        run._attempt(lambda: run._close("KILLED"))
         raise
     except BaseException as error:
-        mlflow.set_tag("failure", f"{type(error).__name__}: {error}"[:5000])
+        failure = f"{type(error).__name__}: {error}"
+        run._attempt(lambda: run._close("FAILED", failure))
         raise
-    finally:
-        mlflow.end_run(RunStatus.to_string(status))
+    run._attempt(lambda: run._close("FINISHED"))
 
 
 def _open_run(cfg: Config, checkpoints: Checkpoints) -> "Run":
@@ -138,17 +188,27 @@ def _open_run(cfg: Config, checkpoints: Checkpoints) -> "Run":
     what it wrote. One that still runs belongs to a living process.
     """
     import mlflow
+    from mlflow.tracking.context.registry import resolve_tags
 
+    client = mlflow.MlflowClient()
     name = checkpoints.folder.name
     begun = mlflow.search_runs(
         filter_string=f"tags.`{TRAINING}` = '{name}' and attributes.status != 'RUNNING'",
         order_by=["attributes.start_time DESC"],
-        max_results=1,
         output_format="list",
     )
+    # Sorting is stable. The clock may have jumped: that a run is not finished counts for more.
+    begun.sort(key=lambda run: run.info.status == "FINISHED")
     if begun and (begun[0].info.status != "FINISHED" or checkpoints.folder.is_dir()):
-        return mlflow.start_run(run_id=begun[0].info.run_id)
-    return mlflow.start_run(run_name=cfg.tracking.run_name, tags={TRAINING: name, **_process()})
+        client.update_run(begun[0].info.run_id, "RUNNING")
+        return client.get_run(begun[0].info.run_id)
+    experiment = mlflow.get_experiment_by_name(cfg.tracking.experiment)
+    assert experiment is not None
+    return client.create_run(
+        experiment.experiment_id,
+        run_name=cfg.tracking.run_name,
+        tags=resolve_tags({TRAINING: name, **_process()}),
+    )
 
 
 def _close_dead_runs() -> None:
@@ -163,7 +223,7 @@ def _close_dead_runs() -> None:
     for run in running:
         try:
             process = psutil.Process(int(run.data.tags["process.id"]))
-            alive = str(process.create_time()) == run.data.tags["process.started"]
+            alive = _started(process) == run.data.tags["process.started"]
         except psutil.NoSuchProcess:
             alive = False
         if not alive:
@@ -175,8 +235,13 @@ def _process() -> dict[str, str]:
     return {
         "process.host": _HOST,
         "process.id": str(os.getpid()),
-        "process.started": str(psutil.Process().create_time()),
+        "process.started": _started(psutil.Process()),
     }
+
+
+def _started(process: psutil.Process) -> str:
+    """When a process started, in seconds since the machine did: clocks jump."""
+    return f"{process.create_time() - psutil.boot_time():.2f}"
 
 
 def complete(
@@ -184,34 +249,34 @@ def complete(
 ) -> str:
     """Add the test results to the run that made a model; crown the model if it is the best.
 
-    DVC may have restored the model from its cache, made on another day or machine: where the store
-    knows no run that made it, a new one is written from the model's files.
+    Where the store knows no run that made it, or not all of it, the run is written from the model's
+    files: DVC may have restored them from its cache, or the store did not answer during training.
 
     Args:
         metrics: what was measured on the test images, by the names to log.
 
     Returns:
         A line or two that say which run it is, and whether the model is the champion.
+
+    Raises:
+        UnreachableError: when the store does not answer.
     """
     import mlflow
 
     connect(cfg.tracking.experiment)
     # One at a time: two evaluations that end together would both beat the champion.
-    with _lock():
+    with _explained(), _lock():
         run = _find(cfg.tracking.experiment, sha256(models / "model.keras"))
         if run is None:
             run = _restore(cfg, prepared, models)
-        assert run.outputs is not None  # the digest is the last thing that a training logs
-        # The last: a training that was killed may have begun to log one before.
-        model_id = run.outputs.model_outputs[-1].model_id
-        with mlflow.start_run(run_id=run.info.run_id):
-            fresh = {k: v for k, v in metrics.items() if run.data.metrics.get(k) != v}
-            if fresh:
-                test = _dataset(cfg, prepared, "test")
-                mlflow.log_input(test, "testing")
-                mlflow.log_metrics(fresh, dataset=test, model_id=model_id)
-            mlflow.log_artifacts(str(reports), "reports")
-        return f"run {run.info.run_name} ({run.info.run_id})\n" + _crown(cfg, run, model_id)
+        run_id, model_id = run.info.run_id, run.data.tags[MODEL_ID]
+        fresh = {k: v for k, v in metrics.items() if run.data.metrics.get(k) != v}
+        if fresh:
+            test = _dataset(cfg, prepared, "test")
+            _log_input(run_id, test, "testing")
+            mlflow.log_metrics(fresh, dataset=test, model_id=model_id, run_id=run_id)
+        mlflow.MlflowClient().log_artifacts(run_id, str(reports), "reports")
+        return f"run {run.info.run_name} ({run_id})\n" + _crown(cfg, run, model_id)
 
 
 def use_store() -> None:
@@ -219,6 +284,8 @@ def use_store() -> None:
     import mlflow
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    # It prints the traceback of what it raises.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
     if "MLFLOW_TRACKING_URI" not in os.environ:
         mlflow.set_tracking_uri(_local_store())
@@ -234,14 +301,13 @@ def connect(experiment: str) -> None:
     The first use of a fresh database by several processes at once would crash in its migrations.
 
     Raises:
-        UserError: when the store cannot be reached or read, or the experiment is deleted.
+        UnreachableError: when the store does not answer.
+        UserError: when the store cannot be read, or the experiment is deleted.
     """
     import mlflow
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
 
     use_store()
-    try:
+    with _explained():
         with _lock():
             if mlflow.get_experiment_by_name(experiment) is None:
                 # Absolute: an experiment that DVC runs in a temporary clone may be the first.
@@ -249,9 +315,26 @@ def connect(experiment: str) -> None:
                 folder = (root() / "mlruns").as_uri() if is_local else None
                 mlflow.create_experiment(experiment, folder)
         mlflow.set_experiment(experiment)
-    except (MlflowException, SQLAlchemyError) as error:
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what MLflow raises into one line."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = " ".join(str(error).split())[:600]
-        raise UserError(f"MLflow store {mlflow.get_tracking_uri()}: {reason}") from None
+        temporary = (
+            error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
+            if isinstance(error, MlflowException)
+            else isinstance(error, OperationalError | OSError)
+        )
+        kind = UnreachableError if temporary else UserError
+        raise kind(f"MLflow store {mlflow.get_tracking_uri()}: {reason}") from error
 
 
 def _lock() -> FileLock:
@@ -270,7 +353,7 @@ def _find(experiment: str, digest: str) -> "Run | None":
         max_results=1,
         output_format="list",
     )
-    return mlflow.get_run(runs[0].info.run_id) if runs else None
+    return runs[0] if runs else None
 
 
 def _restore(cfg: Config, prepared: Path, models: Path) -> "Run":
@@ -281,12 +364,14 @@ def _restore(cfg: Config, prepared: Path, models: Path) -> "Run":
 
     checkpoints = Checkpoints.of(cfg, prepared)
     with training_run(cfg, prepared, checkpoints) as training:
-        mlflow.set_tag("restored", "from DVC's cache: not trained at this time")
         for row in read_history(models / "history.csv"):
             training.log_epoch(int(row["epoch"]), row)
         training.log_model(models, json.loads((models / "metrics.json").read_text()))
-    checkpoints.finish()
-    return mlflow.get_run(training.run_id)
+    if training.behind:
+        raise training.behind
+    client = mlflow.MlflowClient()
+    client.set_tag(training.run_id, "restored", "written after the training, from its files")
+    return client.get_run(training.run_id)
 
 
 def _crown(cfg: Config, run: "Run", model_id: str) -> str:
@@ -310,7 +395,10 @@ def _crown(cfg: Config, run: "Run", model_id: str) -> str:
         if score <= best:
             return held
     tags = {"validation_accuracy": repr(score), DATA_DIGEST: run.data.tags[DATA_DIGEST]}
-    version = mlflow.register_model(f"models:/{model_id}", name, tags=tags)
+    # Stopped between the two the last time, it is registered already.
+    known = client.search_model_versions(f"name = '{name}'")
+    version = next((v for v in known if v.model_id == model_id), None)
+    version = version or mlflow.register_model(f"models:/{model_id}", name, tags=tags)
     client.set_registered_model_alias(name, CHAMPION, version.version)
     return f"new champion: {name} version {version.version}, validation accuracy {score:.4f}"
 
@@ -336,6 +424,15 @@ class _SavedModel:
 
     def save(self, path: str) -> None:
         shutil.copyfile(self._path, path)
+
+
+def _log_input(run_id: str, dataset: "NumpyDataset", context: str) -> None:
+    import mlflow
+    from mlflow.entities import DatasetInput, InputTag
+    from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+
+    entry = DatasetInput(dataset._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, context)])
+    mlflow.MlflowClient().log_inputs(run_id, [entry])
 
 
 def _signature(prepared: Path) -> "ModelSignature":

@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -16,6 +17,7 @@ class Project:
     """A git repository with the project's files, as they are in the working tree."""
 
     folder: Path
+    variables: Mapping[str, str] = field(default_factory=dict)  # more of them in the environment
 
     @classmethod
     def copy(cls, folder: Path, params: str) -> "Project":
@@ -53,6 +55,19 @@ class Project:
         assert result.returncode == status, f"{command}: {result.returncode}\n{result.stdout}"
         return result.stdout
 
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command in a process group of its own; what it prints comes at once."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env={**self.environment(), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
     def python(self, code: str) -> str:
         """Run Python code in the project's folder; return the last line that it printed."""
         return self.run("python", "-c", code).splitlines()[-1]
@@ -70,7 +85,7 @@ class Project:
             for role in ("AUTHOR", "COMMITTER")
             for key, value in (("NAME", "Test"), ("EMAIL", "test@example.org"))
         }
-        return {**inherited, **who, "PATH": tools}
+        return {**inherited, **who, "PATH": tools, **self.variables}
 
     def repro(self, *arguments: str) -> list[str]:
         """Run `dvc repro`; return the stages that ran."""

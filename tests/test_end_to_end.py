@@ -129,15 +129,7 @@ def _kill_when(project: Project, marker: str) -> None:
 
 def _stop_when(project: Project, marker: str, command: list[str], number: signal.Signals) -> int:
     """Run a command, and signal its process group as soon as it prints a line; its status."""
-    process = subprocess.Popen(
-        command,
-        cwd=project.folder,
-        env={**project.environment(), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = project.start(*command)
     assert process.stdout is not None
     for line in process.stdout:
         if marker in line:
