@@ -33,22 +33,27 @@ def save(model: "keras.Model", path: Path) -> None:
         file.write(content)
 
 
-def load(path: Path) -> "keras.Model":
+def load(path: Path, address: str | None = None) -> "keras.Model":
     """Read a .keras file; code in it is refused (`safe_mode`).
+
+    Args:
+        path: the file.
+        address: what errors call it, where it was found under another name.
 
     Raises:
         UserError: when it is missing, damaged, or not a model that answers images with classes.
     """
     import keras
 
+    address = address or str(path)
     try:
         model = keras.models.load_model(path)
     except Exception as error:  # Keras raises nearly everything at a damaged file
         if not path.is_file():
-            raise UserError(f"there is no model file {path}") from None
+            raise UserError(f"there is no model file {address}") from None
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not a model that can be loaded: {reason[:300]}") from error
-    return check(model, str(path))
+        raise UserError(f"{address} is not a model that can be loaded: {reason[:300]}") from error
+    return check(model, address)
 
 
 def check(model: Any, address: str) -> "keras.Model":

@@ -58,9 +58,9 @@ class Checkpoints:
         self._cost = 0.0
 
     @classmethod
-    def of(cls, cfg: Config, prepared: Path) -> "Checkpoints":
-        """The checkpoints of what a configuration would train on prepared data."""
-        return cls(root() / _FOLDER / fingerprint(cfg, prepared)[:32])
+    def of(cls, cfg: Config, prepared: Path, init: Path | None = None) -> "Checkpoints":
+        """The checkpoints of what a configuration would train on prepared data, from a model."""
+        return cls(root() / _FOLDER / fingerprint(cfg, prepared, init)[:32])
 
     def save(self, state: State, last: bool) -> None:
         """Write a checkpoint, if enough time has passed to pay for it, or if it is the last."""
@@ -123,7 +123,7 @@ def remove_finished() -> None:
         shutil.rmtree(marker.parent, ignore_errors=True)
 
 
-def fingerprint(cfg: Config, prepared: Path) -> str:
+def fingerprint(cfg: Config, prepared: Path, init: Path | None = None) -> str:
     """SHA-256, in hexadecimal, of everything that shapes what a training gives."""
     import keras
     import tensorflow as tf
@@ -131,7 +131,8 @@ def fingerprint(cfg: Config, prepared: Path) -> str:
     sections = ("model", "augment", "optimizer", "schedule", "train")
     shapes = {
         **{name: getattr(cfg, name) for name in sections[:-1]},
-        "train": asdict(cfg.train),
+        # What counts of a model to train on from is what it is, not where it was found.
+        "train": {**asdict(cfg.train), "init_from": init and sha256(init)},
         "data": data.digest(prepared),
         "code": [sha256(Path(__file__).with_name(f"{name}.py")) for name in _CODE],
         "versions": [tf.__version__, keras.__version__, np.__version__],

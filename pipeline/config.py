@@ -95,6 +95,7 @@ class Train:
     batch_size: Count
     patience: Count
     threads: Count | None
+    init_from: Annotated[str, Field(min_length=1)] | None
 
 
 @_typed

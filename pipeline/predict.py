@@ -6,34 +6,13 @@ ADDRESS is a model file (models/model.keras, the default), `runs:/<id>/model`,
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import archive, command
+from pipeline import address, archive, command
 from pipeline.command import UserError
-from pipeline.config import root
-
-if TYPE_CHECKING:
-    import keras
-
-DEFAULT = "models/model.keras"
-
-
-def load(address: str) -> "keras.Model":
-    """Load a model from any of its addresses; see the module.
-
-    Raises:
-        UserError: when there is no such model; says where it was looked for.
-    """
-    if address.startswith(("runs:/", "models:/")):
-        return _from_mlflow(address)
-    if address.startswith("git:"):
-        return _from_revision(address.removeprefix("git:"))
-    return archive.load(Path(address))
 
 
 def read_image(path: Path, height: int, width: int, as_is: bool = False) -> NDArray[np.uint8]:
@@ -77,38 +56,6 @@ def read_image(path: Path, height: int, width: int, as_is: bool = False) -> NDAr
     return np.asarray(grey)
 
 
-def _from_mlflow(address: str) -> "keras.Model":
-    import mlflow
-    import mlflow.keras
-    from mlflow.exceptions import MlflowException
-
-    from pipeline import tracking
-
-    tracking.use_store()
-    try:
-        model = mlflow.keras.load_model(address)
-    except (MlflowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{address} is not in {mlflow.get_tracking_uri()}: {reason}") from None
-    return archive.check(model, address)
-
-
-def _from_revision(revision: str) -> "keras.Model":
-    import dvc.api
-    from dvc.exceptions import DvcException
-    from dvc.scm import SCMError
-
-    try:
-        content = dvc.api.read(DEFAULT, str(root()), revision, mode="rb")
-    except (DvcException, SCMError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"no {DEFAULT} at revision {revision!r}: {reason}") from None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        path.write_bytes(content)
-        return archive.load(path)
-
-
 def main() -> int:
     """Print a line for each file: its name, the digit, its probability. 1 if a file was refused."""
     parser = argparse.ArgumentParser(
@@ -117,7 +64,7 @@ def main() -> int:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument(
         "--model",
-        default=DEFAULT,
+        default=address.DEFAULT,
         metavar="ADDRESS",
         help="a .keras file, runs:/<id>/model, models:/<name>@champion or git:<revision> "
         "(default: %(default)s)",
@@ -126,7 +73,8 @@ def main() -> int:
         "--as-is", action="store_true", help="do not turn dark on light into light on dark"
     )
     arguments = parser.parse_args()
-    model = load(arguments.model)
+    with address.model_file(arguments.model) as path:
+        model = archive.load(path, arguments.model)
     height, width = model.inputs[0].shape[1:]
     refused = 0
     for path in arguments.files:

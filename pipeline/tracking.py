@@ -21,7 +21,7 @@ import psutil
 import yaml
 from filelock import FileLock
 
-from pipeline import data
+from pipeline import address, data
 from pipeline.checkpoint import Checkpoints
 from pipeline.command import UserError
 from pipeline.config import Config, root
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 MODEL_DIGEST = "model.sha256"  # the tag by which `evaluate` finds the run that made a model
 MODEL_ID = "model.id"  # MLflow's name for it
 DATA_DIGEST = "data.sha256"
+INIT_DIGEST = "init.model.sha256"  # of the model that a training goes on from
 TRAINING = "training.fingerprint"  # the tag by which a training that was stopped finds its run
 CHAMPION = "champion"
 CATCH_UP = "When the store is back, `make track` completes the run."
@@ -124,10 +125,11 @@ class TrainingRun:
         tags = [RunTag(MODEL_DIGEST, sha256(path)), RunTag(MODEL_ID, info.model_id)]
         client.log_batch(self.run_id, tags=tags)
 
-    def _open(self, checkpoints: Checkpoints) -> None:
+    def _open(self, checkpoints: Checkpoints, init: Path | None) -> None:
         """Find or make the run, and log what is known before the training starts."""
         import mlflow
         from mlflow.entities import Param, RunTag
+        from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
         connect(self.cfg.tracking.experiment)
         _close_dead_runs()
@@ -139,6 +141,11 @@ class TrainingRun:
         seeds = {f"seed.{k}": v for k, v in vars(Seeds.derive(self.cfg.train.seed)).items()}
         params = {**_flatten(_composed()), **seeds}
         tags = {**_process(), DATA_DIGEST: data.digest(self.prepared), **_environment()}
+        if init:
+            tags[INIT_DIGEST] = sha256(init)
+            parent = _find(self.cfg.tracking.experiment, sha256(init))
+            if parent:
+                tags[MLFLOW_PARENT_RUN_ID] = parent.info.run_id
         client.log_batch(
             self.run_id,
             # A parameter cannot change. One that differs in a run that goes on shapes no result.
@@ -161,14 +168,17 @@ class TrainingRun:
 
 
 @contextmanager
-def training_run(cfg: Config, prepared: Path, checkpoints: Checkpoints) -> Iterator[TrainingRun]:
+def training_run(
+    cfg: Config, prepared: Path, checkpoints: Checkpoints, init: Path | None = None
+) -> Iterator[TrainingRun]:
     """Open the run of one training, the one of its checkpoints where there is one.
 
-    What is known before it starts is logged at once. It ends FINISHED with the block, KILLED where
-    that is interrupted, FAILED where it raises, with the reason as a tag.
+    A training that goes on from a model is linked to the run that made it, its parent. What is
+    known before it starts is logged at once. It ends FINISHED with the block, KILLED where that is
+    interrupted, FAILED where it raises, with the reason as a tag.
     """
     run = TrainingRun(cfg, prepared)
-    run._attempt(lambda: run._open(checkpoints), survives=UnreachableError)
+    run._attempt(lambda: run._open(checkpoints, init), survives=UnreachableError)
     try:
         yield run
     except (KeyboardInterrupt, SystemExit):
@@ -362,8 +372,10 @@ def _restore(cfg: Config, prepared: Path, models: Path) -> "Run":
 
     import mlflow
 
-    checkpoints = Checkpoints.of(cfg, prepared)
-    with training_run(cfg, prepared, checkpoints) as training:
+    with (
+        address.initial(cfg.train.init_from) as init,
+        training_run(cfg, prepared, Checkpoints.of(cfg, prepared, init), init) as training,
+    ):
         for row in read_history(models / "history.csv"):
             training.log_epoch(int(row["epoch"]), row)
         training.log_model(models, json.loads((models / "metrics.json").read_text()))

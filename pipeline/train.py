@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline import archive, command, config, data
+from pipeline import address, archive, command, config, data
 from pipeline.checkpoint import Checkpoints, State
 from pipeline.command import UserError
 from pipeline.files import sha256, write_json, write_text
@@ -76,6 +76,7 @@ def train(
     prepared: Path,
     on_epoch: OnEpoch = lambda epoch, row: None,
     checkpoints: Checkpoints | None = None,
+    init: Path | None = None,
 ) -> Trained:
     """Train what the configuration says on the training images.
 
@@ -86,9 +87,12 @@ def train(
             training is resumed, also for the epochs that lie behind it.
         checkpoints: where to resume from, and to save to. What comes out is the same, to the byte,
             however often the training was stopped.
+        init: a .keras file of the same network, to train on from. Epochs and schedule begin anew;
+            the optimizer's state is kept where it is of the same kind.
 
     Raises:
-        UserError: where the model cannot be built, or a loss is not finite; names the step.
+        UserError: where the model cannot be built, `init` does not fit it, or a loss is not finite;
+            names the step.
     """
     import keras
 
@@ -120,6 +124,8 @@ def train(
         for row in state.history:
             on_epoch(int(row["epoch"]), row)
         print(f"resumed after epoch {len(state.history)}")
+    elif init:
+        _continue(model, init, restart=bool(cfg.schedule))
     if not progress.done:
         model.fit(
             data.batches(
@@ -166,6 +172,40 @@ class Progress:
         epochs = len(self.history)
         worse = epochs - self.best["epoch"]
         return epochs >= self.settings.epochs or worse >= self.settings.patience
+
+
+def _continue(model: "keras.Model", init: Path, restart: bool) -> None:
+    """Take over a trained model's weights, and its optimizer's state where that fits.
+
+    Args:
+        restart: begin the count of steps anew, since a learning rate's schedule goes by it.
+    """
+    trained = archive.load(init)
+    if (one := _shapes(trained.weights)) != (other := _shapes(model.weights)):
+        raise UserError(
+            f"train.init_from: its weights have the shapes {one}, those of `model` {other}"
+        )
+    model.set_weights(trained.get_weights())
+    optimizer, before = model.optimizer, trained.optimizer
+    state, state_before = _moments(optimizer), _moments(before)
+    if type(before) is not type(optimizer) or _shapes(state) != _shapes(state_before):
+        print(f"the {optimizer.name} optimizer begins without a state")
+        return
+    _assign(state, state_before)
+    if not restart:
+        optimizer.iterations.assign(before.iterations)
+
+
+def _moments(optimizer: Any) -> list[Any]:
+    """An optimizer's variables without its count of steps and its learning rate."""
+    if optimizer is None:  # a model saved without one
+        return []
+    settings = (optimizer.iterations, optimizer._learning_rate)
+    return [v for v in optimizer.variables if not any(v is setting for setting in settings)]
+
+
+def _shapes(variables: list[Any]) -> str:
+    return ", ".join("×".join(map(str, variable.shape)) or "1" for variable in variables)
 
 
 def _assign(variables: list[Any], values: list[Any]) -> None:
@@ -302,13 +342,14 @@ def main() -> None:
     from pipeline import tracking
 
     configure(cfg.train.threads)
-    checkpoints = Checkpoints.of(cfg, prepared)
-    with tracking.training_run(cfg, prepared, checkpoints) as run:
-        trained = train(cfg, prepared, run.log_epoch, checkpoints)
-        archive.save(trained.model, models / "model.keras")
-        write_history(trained.history, models / "history.csv")
-        write_json(models / "metrics.json", trained.metrics())
-        run.log_model(models, trained.metrics())
+    with address.initial(cfg.train.init_from) as init:
+        checkpoints = Checkpoints.of(cfg, prepared, init)
+        with tracking.training_run(cfg, prepared, checkpoints, init) as run:
+            trained = train(cfg, prepared, run.log_epoch, checkpoints, init)
+            archive.save(trained.model, models / "model.keras")
+            write_history(trained.history, models / "history.csv")
+            write_json(models / "metrics.json", trained.metrics())
+            run.log_model(models, trained.metrics())
     checkpoints.finish()
     print(
         f"validation accuracy {trained.best['val_accuracy']:.4f} "

@@ -397,6 +397,40 @@ def test_diffs_tell_what_an_edit_changed(edited: Project) -> None:
     assert "test_loss" in edited.run("dvc", "metrics", "diff")
 
 
+def test_training_goes_on_from_where_it_was_left(edited: Project) -> None:
+    first = edited.python(RUN_OF_MODEL)
+    edited.write(
+        "params.yaml",
+        "data: mnist_sample\nschedule: constant\n"
+        "train: {init_from: models/model.keras, epochs: 3}\noptimizer: {learning_rate: 1.0e-4}\n",
+    )
+    # DVC removes the model before it trains; that it was, dvc.lock knows, after a kill too.
+    _kill_when(edited, "epoch 1/")
+    edited.repro()
+    assert edited.python(PARENT_OF_MODEL) == first
+    history = [line.split(",") for line in edited.read("models/history.csv").splitlines()[1:]]
+    assert len(history) == 3
+    assert float(history[0][4]) > 0.9, "it begins where the first ended"
+    champion = "models:/mnist-sample-classifier@champion"
+    for address in (f"runs:/{first}/model", champion, "git:HEAD"):
+        edited.write(
+            "params.yaml",
+            f"data: mnist_sample\ntrain: {{epochs: 1, init_from: '{address}'}}\n",
+        )
+        assert "train" in edited.repro()
+        assert edited.python(PARENT_OF_MODEL) == first
+
+
+RUN_OF_MODEL = """
+import hashlib, mlflow
+digest = hashlib.sha256(open("models/model.keras", "rb").read()).hexdigest()
+run, = mlflow.search_runs(search_all_experiments=True, output_format="list", max_results=1,
+    filter_string=f"tags.`model.sha256` = '{digest}'")
+print(run.info.run_id)
+"""
+PARENT_OF_MODEL = RUN_OF_MODEL + "print(run.data.tags['mlflow.parentRunId'])"
+
+
 def test_pulled_results_need_no_repro(project: Project, tmp_path: Path) -> None:
     remote, clone = tmp_path / "remote", tmp_path / "clone"
     project.run("dvc", "remote", "add", "--local", "--default", "--force", "here", str(remote))

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.command import UserError
-from pipeline.predict import load, read_image
+from pipeline.predict import read_image
 
 # A light stroke on dark, as the data set has it.
 DIGIT = np.zeros((8, 8), np.uint8)
@@ -130,8 +130,3 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path, 8, 8)
     with pytest.raises(UserError, match="no such file"):
         read_image(tmp_path / "missing.png", 8, 8)
-
-
-def test_missing_model_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no model file .*model\.keras"):
-        load(str(tmp_path / "model.keras"))

@@ -10,7 +10,7 @@ from conftest import MakeConfig, without_speed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import data
+from pipeline import archive, data
 from pipeline.command import UserError
 from pipeline.config import CONF, Config
 from pipeline.train import HISTORY, Seeds, Trained, _optimizer, read_history, train, write_history
@@ -229,3 +229,57 @@ def test_settings_that_the_target_refuses_are_named(
         train(replace(cfg(*TINY), **changes), prepared)
     assert str(error.value).startswith(f"{section}: ")
     assert "\n" not in str(error.value)
+
+
+MORE = (*TINY, "optimizer=momentum", "schedule=constant", "optimizer.learning_rate=0.01")
+
+
+@pytest.fixture(scope="module")
+def begun(cfg: MakeConfig, prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file: two epochs of 4 steps, with momentum."""
+    path = tmp_path_factory.mktemp("begun") / "model.keras"
+    archive.save(train(cfg(*MORE), prepared).model, path)
+    return path
+
+
+def test_training_goes_on_from_a_model(cfg: MakeConfig, prepared: Path, begun: Path) -> None:
+    first, more = train(cfg(*MORE), prepared), train(cfg(*MORE), prepared, init=begun)
+    assert more.history[0]["loss"] < first.history[-1]["loss"]
+    assert int(first.model.optimizer.iterations) == 8
+    assert int(more.model.optimizer.iterations) == 16
+    again = train(cfg(*MORE), prepared, init=begun)
+    assert equal(weights(more), weights(again))
+
+
+@pytest.mark.slow
+def test_training_goes_on_with_the_state_of_its_optimizer(
+    cfg: MakeConfig, prepared: Path, begun: Path, tmp_path: Path
+) -> None:
+    stripped = archive.load(begun)
+    stripped.compile()
+    stripped.save(tmp_path / "stripped.keras")
+    with_state = train(cfg(*MORE), prepared, init=begun)
+    without = train(cfg(*MORE), prepared, init=tmp_path / "stripped.keras")
+    assert not equal(weights(with_state), weights(without))
+
+
+@pytest.mark.slow
+def test_schedule_begins_anew_where_training_goes_on(
+    cfg: MakeConfig, prepared: Path, begun: Path
+) -> None:
+    more = train(cfg(*MORE, "schedule=cosine"), prepared, init=begun)
+    assert int(more.model.optimizer.iterations) == 8
+    assert more.history[0]["learning_rate"] == pytest.approx(0.005)
+
+
+def test_other_optimizer_begins_without_a_state(
+    cfg: MakeConfig, prepared: Path, begun: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = train(cfg(*TINY, "optimizer=adam", "schedule=constant"), prepared, init=begun)
+    assert int(more.model.optimizer.iterations) == 8
+    assert "adam optimizer begins without a state" in capsys.readouterr().out
+
+
+def test_model_that_does_not_fit_is_refused(cfg: MakeConfig, prepared: Path, begun: Path) -> None:
+    with pytest.raises(UserError, match=r"train\.init_from: .*72×8.*72×9"):
+        train(cfg(*MORE, "model.width=9"), prepared, init=begun)
