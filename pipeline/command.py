@@ -14,14 +14,16 @@ class UserError(Exception):
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a command and exit: 0, its own status, or 1 with a line for a `UserError`.
 
+    What the system refuses is the user's to mend too: a full disk, a folder without permission.
     Ctrl-C and SIGTERM end it alike, in order, with 130 and 143. A bug keeps its traceback: it is
     not the user's to mend.
     """
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         status = main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        text = str(error) if isinstance(error, UserError) else " ".join(str(error).split())
+        print(f"error: {text}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -13,6 +13,7 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from pipeline import command, config
+from pipeline.files import remove_parts
 
 
 def main() -> None:
@@ -26,6 +27,7 @@ def main() -> None:
         sys.argv[1:] = [*config.merge_overrides(params, overrides), *flags]
         _hydra_app()
     else:
+        remove_parts(Path(), "composed.yaml")
         config.save(composed, Path("composed.yaml"))
 
 

@@ -1,6 +1,7 @@
 """The prepared data: how it is stored, read, and put into batches."""
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,8 +37,10 @@ class Split:
 def save_split(prepared: Path, name: str, split: Split) -> None:
     """Write a split as two .npy files."""
     for part, array in (("images", split.images), ("labels", split.labels)):
+        content = io.BytesIO()  # into a file itself numpy hides why it cannot be written
+        np.save(content, array, allow_pickle=False)
         with atomic_write(prepared / f"{name}_{part}.npy") as file:
-            np.save(file, array, allow_pickle=False)
+            file.write(content.getbuffer())
 
 
 def load_split(prepared: Path, name: str) -> Split:
@@ -52,7 +55,7 @@ def load_split(prepared: Path, name: str) -> Split:
         try:
             arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
         except FileNotFoundError:
-            raise UserError(f"{path} is missing: run `dvc repro prepare` first") from None
+            raise _missing(path) from None
         except (ValueError, EOFError) as error:  # EOFError: an empty file
             raise UserError(f"{path}: {error}; run `dvc repro -f prepare`") from None
     return Split(*arrays)
@@ -64,21 +67,31 @@ def load_stats(prepared: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `dvc repro prepare` first") from None
+        raise _missing(path) from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}; run `dvc repro -f prepare`") from None
+
+
+def _missing(path: Path) -> UserError:
+    return UserError(f"{path} is missing: run `dvc repro prepare` first")
 
 
 def digest(prepared: Path, splits: Sequence[str] = ("train", "validation")) -> str:
     """SHA-256 over the names and contents of splits' files, in hexadecimal.
 
     Two runs' validation results may be compared where it is equal.
+
+    Raises:
+        UserError: when a file is missing.
     """
     result = hashlib.sha256()
     for split in splits:
         for part in ("images", "labels"):
             name = f"{split}_{part}.npy"
-            result.update(f"{sha256(prepared / name)}  {name}\n".encode())
+            try:
+                result.update(f"{sha256(prepared / name)}  {name}\n".encode())
+            except FileNotFoundError:
+                raise _missing(prepared / name) from None
     return result.hexdigest()
 
 

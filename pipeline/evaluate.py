@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import archive, checkpoint, command, config, data, report
-from pipeline.files import write_json
+from pipeline.files import remove_parts, write_json
 
 
 def evaluate(
@@ -51,6 +51,7 @@ def main() -> None:
     from pipeline.train import configure
 
     configure(cfg.train.threads)
+    remove_parts(reports)
     model = archive.load(models / "model.keras")
     test = data.load_split(prepared, "test")
     probabilities = model.predict(data.in_order(test), verbose=0)

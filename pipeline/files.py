@@ -15,7 +15,11 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a file that appears at `path` only when the block ends well, complete and on disk.
 
     Folders are created. A failed block leaves `path` as it was and nothing beside it; a killed one
-    leaves at most a dot-file. Follows the recipe of rename(2): write beside, fsync, replace.
+    leaves at most a dot-file that ends in `.part`, see `remove_parts`. Follows the recipe of
+    rename(2): write beside, fsync, replace.
+
+    Raises:
+        OSError: naming the file, where the system refuses it or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -27,9 +31,17 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         written.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         written.replace(path)
-    except BaseException:
+    except BaseException as error:
         written.unlink()
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(path)  # that the disk is full is said of no file
         raise
+
+
+def remove_parts(folder: Path, name: str = "*") -> None:
+    """Remove what killed writers left in a folder that no living one writes to."""
+    for part in folder.glob(f".{name}.*.part"):
+        part.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

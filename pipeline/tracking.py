@@ -305,6 +305,21 @@ def _local_store() -> str:
     return f"sqlite:///{root() / 'mlflow.db'}"
 
 
+def _create_local_store() -> None:
+    """Make mlflow.db where it is the store and not there, whole or not at all.
+
+    Stopped in the middle of its first migrations, MLflow leaves a database that it cannot open.
+    """
+    import mlflow
+
+    store = root() / "mlflow.db"
+    if mlflow.get_tracking_uri() == _local_store() and not store.exists():
+        part = store.with_name(f".{store.name}.part")
+        part.unlink(missing_ok=True)
+        mlflow.MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
+        part.replace(store)
+
+
 def connect(experiment: str) -> None:
     """Point MLflow at the store and the experiment; create them, once, if they are not there.
 
@@ -319,6 +334,7 @@ def connect(experiment: str) -> None:
     use_store()
     with _explained():
         with _lock():
+            _create_local_store()
             if mlflow.get_experiment_by_name(experiment) is None:
                 # Absolute: an experiment that DVC runs in a temporary clone may be the first.
                 is_local = mlflow.get_tracking_uri() == _local_store()

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline import address, archive, command, config, data
 from pipeline.checkpoint import Checkpoints, State
 from pipeline.command import UserError
-from pipeline.files import sha256, write_json, write_text
+from pipeline.files import remove_parts, sha256, write_json, write_text
 
 if TYPE_CHECKING:
     import keras
@@ -342,6 +342,7 @@ def main() -> None:
     from pipeline import tracking
 
     configure(cfg.train.threads)
+    remove_parts(models)
     with address.initial(cfg.train.init_from) as init:
         checkpoints = Checkpoints.of(cfg, prepared, init)
         with tracking.training_run(cfg, prepared, checkpoints, init) as run:

@@ -19,6 +19,11 @@ def test_exit_status_is_the_commands_own(returned: int | None, status: int | Non
     ("error", "status", "said"),
     [
         (UserError("train.epochs: missing"), 1, "error: train.epochs: missing\n"),
+        (
+            OSError(28, "No space left on device", "model.keras"),
+            1,
+            "error: [Errno 28] No space left on device: 'model.keras'\n",
+        ),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
