@@ -45,11 +45,15 @@ demo: $(READY)  ## run it on 5,000 digits that are installed already, beside you
 
 .PHONY: test
 test: lint  ## every check: lint, types, unit and end-to-end tests
-	python -m pytest
+	python -m pytest -m 'not kills'
 
 .PHONY: test-fast
 test-fast: $(READY)  ## the inner loop: tests that take no training
-	python -m pytest -m 'not slow'
+	python -m pytest -m 'not slow and not kills'
+
+.PHONY: test-kills
+test-kills: $(READY)  ## kill -9 at random moments of each stage, KILLS=40 times each
+	python -m pytest -m kills -s
 
 .PHONY: lint
 lint: $(READY)  ## ruff and mypy
