@@ -45,15 +45,15 @@ demo: $(READY)  ## run it on 5,000 digits that are installed already, beside you
 
 .PHONY: test
 test: lint  ## every check: lint, types, unit and end-to-end tests
-	python -m pytest -m 'not kills'
+	python -m pytest -m 'not long'
 
 .PHONY: test-fast
 test-fast: $(READY)  ## the inner loop: tests that take no training
-	python -m pytest -m 'not slow and not kills'
+	python -m pytest -m 'not slow and not long'
 
-.PHONY: test-kills
-test-kills: $(READY)  ## kill -9 at random moments of each stage, KILLS=40 times each
-	python -m pytest -m kills -s
+.PHONY: test-long
+test-long: $(READY)  ## hundreds of kills at random moments, KILLS=40 a stage; every configuration twice
+	python -m pytest -m long -s
 
 .PHONY: lint
 lint: $(READY)  ## ruff and mypy

@@ -1,4 +1,4 @@
-"""Kill -9 at random moments of each stage, many times in a row: `make test-kills KILLS=40`.
+"""Kill -9 at random moments of each stage, many times in a row: `make test-long KILLS=40`.
 
 What stands under a final name is whole at any moment, and the end is the same to the byte.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from project import Project
 
-pytestmark = pytest.mark.kills
+pytestmark = pytest.mark.long
 
 PARAMS = "data: mnist_sample\nexperiment: debug\nmodel.dropout: 0.3\naugment: shift\n"
 KILLS = int(os.environ.get("KILLS", "40"))  # of each stage
