@@ -38,6 +38,10 @@ $(READY): $(LOCK)
 repro: $(READY)  ## run the pipeline: what is out of date, and no more
 	dvc repro
 
+.PHONY: verify
+verify: $(READY)  ## run it again in a clean folder, compare every file with dvc.lock
+	python -m pipeline.verify
+
 .PHONY: demo
 demo: $(READY)  ## run it on 5,000 digits that are installed already, beside your workspace
 	dvc exp run --temp --name demo --force -S data=mnist_sample

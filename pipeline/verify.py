@@ -1,0 +1,137 @@
+"""Run the stages again in a clean folder, and compare every file with what dvc.lock says of it."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import command, config
+from pipeline.command import UserError
+
+STAGES = ("compose", "fetch", "prepare", "train", "evaluate")
+
+
+def differing(lock: dict[str, Any], made: Path, cache: Path) -> tuple[list[str], list[str]]:
+    """Compare what the stages made with what dvc.lock says.
+
+    Args:
+        lock: the content of dvc.lock.
+        made: the folder that they made it in.
+        cache: DVC's, which holds the lists of the files in a folder.
+
+    Returns:
+        The files that are the same, and those that are not. A folder whose list is not in the cache
+        counts as one file.
+    """
+    same: list[str] = []
+    other: list[str] = []
+    for stage in STAGES:
+        for out in lock["stages"][stage]["outs"]:
+            path, digest = out["path"], out["md5"]
+            expected, actual = {path: digest}, {path: _md5(made / path)}
+            if digest.endswith(".dir"):
+                listed = cache / digest[:2] / digest[2:]
+                actual = {f"{path}/{k}": v for k, v in _files(made / path).items()}
+                if listed.is_file():
+                    entries = json.loads(listed.read_text())
+                    expected = {f"{path}/{e['relpath']}": e["md5"] for e in entries}
+                else:
+                    actual = {path: _md5_of_folder(made / path)}
+            for name in sorted({*expected, *actual}):
+                (same if expected.get(name) == actual.get(name) else other).append(name)
+    return same, other
+
+
+def _md5(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _files(folder: Path) -> dict[str, str]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _md5(path) for path in paths}
+
+
+def _md5_of_folder(folder: Path) -> str:
+    """The digest that DVC gives to a folder: that of the JSON list of its files."""
+    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(_files(folder).items())]
+    content = json.dumps(entries, sort_keys=True).encode()
+    return hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _check_inputs() -> None:
+    """Refuse where code or settings are not those that dvc.lock was made with."""
+    result = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        changes = json.loads(result.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        raise UserError(f"`dvc status` failed: {' '.join(result.stderr.split())}") from None
+    edited = {
+        name
+        for entries in changes.values()
+        for entry in entries
+        if isinstance(entry, dict)
+        for name, state in entry.get("changed deps", {}).items()
+        if not name.startswith(("data/", "models/", "composed.yaml"))
+    }
+    if edited:
+        raise UserError(
+            f"dvc.lock was made with another {', '.join(sorted(edited))}: run `dvc repro` first"
+        )
+
+
+def main() -> int:
+    """Print the files that differ; 1 if there are any."""
+    command.no_arguments(__doc__)
+    try:
+        lock = yaml.safe_load(Path("dvc.lock").read_text())
+    except FileNotFoundError:
+        raise UserError("there is no dvc.lock to compare with: run `dvc repro` first") from None
+    _check_inputs()
+    if config.compose(params=Path("params.yaml")).train.init_from:
+        raise UserError("train.init_from names a model by where it is, which may change: no verify")
+    from dvc.repo import Repo
+
+    cache = Path(Repo().cache.local.path)
+    params = Path("params.yaml").read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder)
+        (made / "params.yaml").write_bytes(params)
+        # Its own store and checkpoints; but mirrors are named as seen from the repository.
+        environment = {**os.environ, "PYTHONPATH": str(config.REPOSITORY)}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        for stage in STAGES:
+            print(f"Running stage '{stage}'", flush=True)
+            root = config.REPOSITORY if stage == "fetch" else made
+            ended = subprocess.run(
+                [sys.executable, "-m", f"pipeline.{stage}"],
+                cwd=made,
+                env={**environment, "DVC_ROOT": str(root)},
+                check=False,
+            )
+            if ended.returncode:
+                raise UserError(f"stage '{stage}' failed, see above: nothing is compared")
+        same, other = differing(lock, made, cache)
+    for name in other:
+        print(f"differs: {name}")
+    print(f"{len(same)} of {len(same) + len(other)} files are as dvc.lock says")
+    if other:
+        print("Another kind of CPU, number of threads or version may change the last bits: README")
+    return 1 if other else 0
+
+
+if __name__ == "__main__":
+    command.run(main)
