@@ -6,7 +6,10 @@ configuration, and times into the zip around them. None of them says anything ab
 
 import io
 import json
+import math
+import threading
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,14 @@ from pipeline.files import atomic_write
 if TYPE_CHECKING:
     import keras
 
+_MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
+_CODE = {"__lambda__", "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+# Where Keras keeps functions of tensors. Others of its functions write files and download.
+_FUNCTIONS = {
+    "builtins",  # what Keras calls the names that it looks up in the modules below
+    *(f"keras.{module}" for module in ("activations", "constraints", "initializers", "losses")),
+    *(f"keras.{module}" for module in ("metrics", "ops", "regularizers")),
+}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can name
 
 
@@ -34,7 +45,10 @@ def save(model: "keras.Model", path: Path) -> None:
 
 
 def load(path: Path, address: str | None = None) -> "keras.Model":
-    """Read a .keras file; code in it is refused (`safe_mode`).
+    """Read a .keras file; one that brings code, or takes more memory than it has bytes, is refused.
+
+    Layers and functions are Keras's, or registered in this process by
+    `keras.saving.register_keras_serializable`.
 
     Args:
         path: the file.
@@ -46,14 +60,96 @@ def load(path: Path, address: str | None = None) -> "keras.Model":
     import keras
 
     address = address or str(path)
+    if not path.is_file():
+        raise UserError(f"there is no model file {address}")
     try:
+        _inspect(path)
         model = keras.models.load_model(path)
     except Exception as error:  # Keras raises nearly everything at a damaged file
-        if not path.is_file():
-            raise UserError(f"there is no model file {address}") from None
         reason = " ".join(str(error).split())
         raise UserError(f"{address} is not a model that can be loaded: {reason[:300]}") from error
     return check(model, address)
+
+
+def _inspect(path: Path) -> None:
+    """Raise ValueError for what Keras's `safe_mode` would let through.
+
+    That is any function of Keras itself in an activation's place, and 4 GiB from a few bytes.
+    """
+    with zipfile.ZipFile(path) as file:
+        if sorted(file.namelist()) != _MEMBERS:
+            raise ValueError(f"it holds {', '.join(file.namelist())}, not {', '.join(_MEMBERS)}")
+        # Keras does not compress.
+        if sum(member.file_size for member in file.infolist()) > path.stat().st_size:
+            raise ValueError("it unpacks to more than it has bytes")
+        config = json.loads(file.read("config.json"))
+        weights = file.read("model.weights.h5")
+    for name in _foreign(config):
+        raise ValueError(
+            f"it names {name}, which is neither a part of Keras that holds no code, nor registered "
+            "by keras.saving.register_keras_serializable in this process"
+        )
+    stored, declared = _stored(weights), _declared(config)
+    if declared > stored:
+        raise ValueError(f"it declares {declared} weights, and holds {stored}")
+
+
+def _foreign(value: Any) -> Iterator[str]:
+    """The classes and functions in a configuration that Keras must not look up."""
+    import keras
+
+    if isinstance(value, dict):
+        name, module = value.get("class_name"), value.get("module")
+        if name == "function":
+            known, name = module in _FUNCTIONS, value.get("config")
+        elif module is None:
+            known = str(name).startswith("__") and name not in _CODE  # a tensor, a slice
+        else:
+            known = str(module).partition(".")[0] == "keras" and name not in _CODE
+        registered = keras.saving.get_registered_object(str(value.get("registered_name")))
+        if "class_name" in value and not known and registered is None:
+            yield f"{module}.{name}"
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _foreign(item)
+
+
+def _stored(weights: bytes) -> int:
+    """How many numbers an HDF5 file holds; ValueError where it claims more than it has bytes."""
+    import h5py  # type: ignore[import-untyped]
+
+    datasets: list[Any] = []
+    with h5py.File(io.BytesIO(weights)) as file:
+        file.visititems(
+            lambda _, item: datasets.append(item) if isinstance(item, h5py.Dataset) else None
+        )
+        if sum(dataset.nbytes for dataset in datasets) > len(weights):
+            raise ValueError("its weights unpack to more than it has bytes")
+        return sum(dataset.size for dataset in datasets)
+
+
+def _declared(config: dict[str, Any]) -> int:
+    """How many weights a configuration's model has; none is allocated."""
+    import keras
+
+    result: list[int | Exception] = []
+
+    def build() -> None:
+        try:
+            with keras.StatelessScope(initialize_variables=False):
+                model = keras.saving.deserialize_keras_object({**config, "compile_config": None})
+            result.append(sum(math.prod(variable.shape) for variable in model.weights))
+        except Exception as error:
+            result.append(error)
+
+    # Variables without values would get them later in this thread, and only there.
+    thread = threading.Thread(target=build)
+    thread.start()
+    thread.join()
+    if isinstance(result[0], Exception):
+        raise result[0]
+    return result[0]
 
 
 def check(model: Any, address: str) -> "keras.Model":
