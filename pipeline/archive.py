@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 
 _MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
 _CODE = {"__lambda__", "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
-# Where Keras keeps functions of tensors. Others of its functions write files and download.
+# Where Keras keeps classes that configurations are made of, but for those in keras.src.
+_CLASSES = {
+    *("keras", "keras.models", "keras.optimizers.schedules", "keras.quantizers"),
+    *(f"keras.{module}" for module in ("constraints", "initializers", "layers", "losses")),
+    *(f"keras.{module}" for module in ("metrics", "optimizers", "regularizers")),
+}
+# Where it keeps functions of tensors. Others of its functions write files and download.
 _FUNCTIONS = {
     "builtins",  # what Keras calls the names that it looks up in the modules below
     *(f"keras.{module}" for module in ("activations", "constraints", "initializers", "losses")),
     *(f"keras.{module}" for module in ("metrics", "ops", "regularizers")),
 }
+_MAX_NUMBER = 10**7  # in a configuration, and of numbers that a layer makes of one image
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file can name
 
 
@@ -62,6 +69,8 @@ def load(path: Path, address: str | None = None) -> "keras.Model":
     address = address or str(path)
     if not path.is_file():
         raise UserError(f"there is no model file {address}")
+    if path.suffix != ".keras":  # Keras goes by the name
+        raise UserError(f"{address} is not a .keras file")
     try:
         _inspect(path)
         model = keras.models.load_model(path)
@@ -89,9 +98,14 @@ def _inspect(path: Path) -> None:
             f"it names {name}, which is neither a part of Keras that holds no code, nor registered "
             "by keras.saving.register_keras_serializable in this process"
         )
-    stored, declared = _stored(weights), _declared(config)
+    for number in _numbers(config):
+        if number > _MAX_NUMBER:
+            raise ValueError(f"it asks for {number} of something; the limit is {_MAX_NUMBER}")
+    stored, (declared, largest) = _stored(weights), _declared(config)
     if declared > stored:
         raise ValueError(f"it declares {declared} weights, and holds {stored}")
+    if largest > _MAX_NUMBER:
+        raise ValueError(f"a layer makes {largest} numbers of an image; the limit is {_MAX_NUMBER}")
 
 
 def _foreign(value: Any) -> Iterator[str]:
@@ -105,7 +119,8 @@ def _foreign(value: Any) -> Iterator[str]:
         elif module is None:
             known = str(name).startswith("__") and name not in _CODE  # a tensor, a slice
         else:
-            known = str(module).partition(".")[0] == "keras" and name not in _CODE
+            known = module in _CLASSES or str(module).startswith("keras.src.")
+            known = known and name not in _CODE
         registered = keras.saving.get_registered_object(str(value.get("registered_name")))
         if "class_name" in value and not known and registered is None:
             yield f"{module}.{name}"
@@ -113,6 +128,18 @@ def _foreign(value: Any) -> Iterator[str]:
     if isinstance(value, list):
         for item in value:
             yield from _foreign(item)
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[int]:
+    """The whole numbers in a configuration, but for those that count nothing."""
+    if isinstance(value, int) and key not in ("seed", "shared_object_id"):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _numbers(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _numbers(item, key)
 
 
 def _stored(weights: bytes) -> int:
@@ -129,17 +156,22 @@ def _stored(weights: bytes) -> int:
         return sum(dataset.size for dataset in datasets)
 
 
-def _declared(config: dict[str, Any]) -> int:
-    """How many weights a configuration's model has; none is allocated."""
+def _declared(config: dict[str, Any]) -> tuple[int, int]:
+    """How many weights a configuration's model has, and its largest layer's output; none is made.
+
+    An output is counted for one image, where its size is fixed.
+    """
     import keras
 
-    result: list[int | Exception] = []
+    result: list[tuple[int, int] | Exception] = []
 
     def build() -> None:
         try:
             with keras.StatelessScope(initialize_variables=False):
                 model = keras.saving.deserialize_keras_object({**config, "compile_config": None})
-            result.append(sum(math.prod(variable.shape) for variable in model.weights))
+            weights = sum(math.prod(variable.shape) for variable in model.weights)
+            sizes = (math.prod(n or 1 for n in tensor.shape) for tensor in _outputs(model))
+            result.append((weights, max(sizes, default=0)))
         except Exception as error:
             result.append(error)
 
@@ -152,10 +184,22 @@ def _declared(config: dict[str, Any]) -> int:
     return result[0]
 
 
+def _outputs(model: Any) -> Iterator[Any]:
+    """What a model's layers give, those of the models in it too."""
+    import keras
+
+    for operation in getattr(model, "operations", model.layers):
+        if isinstance(operation, keras.Model):
+            yield from _outputs(operation)
+        yield from keras.tree.flatten(operation.output)
+
+
 def check(model: Any, address: str) -> "keras.Model":
     """Return a model that takes images and gives class probabilities, and refuse any other."""
     if len(getattr(model, "inputs", ())) != 1 or len(model.inputs[0].shape) != 3:
         raise UserError(f"{address} does not take images of shape (N, height, width)")
+    if None in model.inputs[0].shape[1:] or model.inputs[0].dtype == "string":
+        raise UserError(f"{address} does not take images of one size, in numbers")
     if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         raise UserError(f"{address} does not give class probabilities of shape (N, classes)")
     return model

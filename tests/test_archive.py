@@ -139,6 +139,7 @@ FOREIGN: dict[str, Callable[[dict[str, Any]], object]] = {
     "plot": lambda c: dense(c).update(activation=function("keras.utils", "plot_model")),
     "download": lambda c: dense(c).update(activation=function("keras.datasets.mnist", "load_data")),
     "setting": lambda c: dense(c).update(activation=function("keras.config", "set_floatx")),
+    "function as a class": lambda c: dense(c).update(activation=named("keras.utils", "plot_model")),
     "class": lambda c: dense(c).update(activation=function("keras.callbacks", "CSVLogger")),
     # Code in the file, in the ways of several versions of Keras.
     "lambda": lambda c: c["config"]["layers"].append(
@@ -205,12 +206,12 @@ def test_layers_of_all_kinds_are_read(tmp_path: Path) -> None:
 
 def test_absurd_layer_is_refused_before_it_is_made(tmp_path: Path) -> None:
     def widen(config: dict[str, Any]) -> None:
-        """Half a petabyte."""
+        """Gigabytes."""
         layers = config["config"]["layers"]
         wide = [layer for layer in layers if layer["class_name"] == "Dense"][-2]
-        wide["config"]["units"] = 10**9
+        wide["config"]["units"] = 10**7
         for layer in layers[layers.index(wide) + 1 :]:
-            layer["build_config"] = {"input_shape": [None, 10**9]}
+            layer["build_config"] = {"input_shape": [None, 10**7]}
 
     import keras
 
@@ -222,7 +223,7 @@ def test_absurd_layer_is_refused_before_it_is_made(tmp_path: Path) -> None:
     widen(config)
     content["config.json"] = json.dumps(config).encode()
     said = refused(write(tmp_path / "bad.keras", content))
-    assert "it declares 68000000003 weights, and holds 275" in said
+    assert "it declares 680000003 weights, and holds 275" in said
 
 
 def hollow(weights: bytes) -> bytes:
@@ -245,7 +246,7 @@ def test_bombs_are_refused_without_their_memory(tmp_path: Path) -> None:
     weights = hollow(content["model.weights.h5"])
     write(tmp_path / "h5.keras", {**content, "model.weights.h5": weights})
     write(tmp_path / "json.keras", {**content, "config.json": b"[" * 10**6})
-    for layers in ([10**9], [2 * 10**4, 2 * 10**4, 2 * 10**4]):  # at once, and step by step
+    for layers in ([10**7], [2 * 10**4, 2 * 10**4, 2 * 10**4]):  # at once, and step by step
         config = json.loads(content["config.json"])
         config["config"]["layers"][3:-1] = [named("keras.layers", "Dense", units=n) for n in layers]
         config["config"]["layers"][-1].pop("build_config")
@@ -279,7 +280,7 @@ print((peak() - before) // 1024)
         timeout=300,
     ).stdout
     *said, grown = output.splitlines()
-    reasons = ["it declares 68000000003", "it declares 80", "loaded", "unpack", "", "unpacks"]
+    reasons = ["it declares 680000003", "it declares 80", "loaded", "unpack", "", "unpacks"]
     for line, reason in zip(said, reasons, strict=True):
         assert reason in line
     assert int(grown) < 100, "megabytes"
@@ -345,6 +346,64 @@ def test_folder_and_device_are_no_model_files(tmp_path: Path) -> None:
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     assert "there is no model file" in refused(tmp_path / "model.keras")
+
+
+METRIC = named("keras.metrics", "AUC", num_thresholds=10**12)
+TABLE = named("keras.layers", "CategoryEncoding", num_tokens=10**12)
+ABSURD: dict[str, Callable[[dict[str, Any]], object]] = {
+    "units": lambda c: dense(c).update(units=10**12),
+    "metric": lambda c: c["compile_config"].update(metrics=[METRIC]),
+    "layer": lambda c: c["config"]["layers"].insert(2, TABLE),
+    "input": lambda c: c["config"]["layers"][0]["config"].update(batch_shape=[None, 10**12, 8]),
+}
+
+
+@pytest.mark.parametrize("change", ABSURD.values(), ids=ABSURD.keys())
+def test_absurd_number_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    assert "it asks for 1000000000000 of something" in refused(changed(tmp_path, change))
+
+
+def test_number_that_counts_nothing_may_be_large(tmp_path: Path) -> None:
+    import keras
+
+    layers = [keras.layers.Flatten(), keras.layers.Dropout(0.5, seed=2**31)]
+    models.sequential((8, 8), 3, layers).save(tmp_path / "model.keras")
+    archive.load(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_layer_that_makes_much_of_an_image_is_refused(tmp_path: Path, nested: bool) -> None:
+    import keras
+    from keras import layers
+
+    repeated = [layers.Flatten(), layers.RepeatVector(2 * 10**5), layers.GlobalMaxPooling1D()]
+    inner = [keras.Sequential(repeated)] if nested else repeated
+    models.sequential((8, 8), 3, inner).save(tmp_path / "model.keras")
+    assert "a layer makes 12800000 numbers of an image" in refused(tmp_path / "model.keras")
+
+
+def test_other_name_is_refused(tmp_path: Path) -> None:
+    archive.save(network(), tmp_path / "model.keras")
+    for name in ("model.h5", "model"):
+        (tmp_path / name).write_bytes((tmp_path / "model.keras").read_bytes())
+        assert "is not a .keras file" in refused(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype"), [((None, 8), "uint8"), ((8, None), "uint8"), ((8, 8), "string")]
+)
+def test_model_of_images_of_no_size_or_no_numbers_is_refused(
+    tmp_path: Path, size: tuple[int | None, ...], dtype: str
+) -> None:
+    import keras
+
+    pixels = keras.Input(size, dtype=dtype)
+    pooled = keras.ops.max(keras.ops.zeros_like(pixels, dtype="float32"), axis=(1, 2))
+    model = keras.Model(pixels, keras.layers.Dense(3)(pooled[:, None]))
+    model.save(tmp_path / "model.keras")
+    assert "does not take images of one size, in numbers" in refused(tmp_path / "model.keras")
 
 
 @pytest.mark.parametrize(
