@@ -28,7 +28,7 @@ _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 _MAX_PIXELS = 25_000_000
 _MAX_SIDE = 65_535  # scaling takes memory by the length of a side too
 _TOO_LARGE = f"larger than {_MAX_PIXELS // 10**6} megapixels, or than {_MAX_SIDE} pixels on a side"
-_BATCH = 256  # images the network sees at once
+_BATCH = 256  # files that are answered at once
 
 
 def read_image(path: Path, height: int, width: int, as_is: bool = False) -> NDArray[np.uint8]:
@@ -155,7 +155,7 @@ def _answer(model: "keras.Model", paths: list[Path], as_is: bool) -> int:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
     if images:
-        probabilities = model.predict(np.stack(list(images.values())), _BATCH, verbose=0)
+        probabilities = model.predict(np.stack(list(images.values())), verbose=0)
         for index, row in zip(images, probabilities, strict=True):
             print(f"{shown(paths[index])}\t{row.argmax()}\t{row.max():.4f}")
         sys.stdout.flush()
