@@ -220,7 +220,7 @@ class _Download(io.RawIOBase):
         response = cast(requests.Response, self._next())
         length = response.headers.get("Content-Length", "")
         self._bar = tqdm(
-            total=int(length) if length.isdecimal() else None,
+            total=int(length) if length.isdecimal() and len(length) < 16 else None,  # below a PB
             desc=url.rpartition("/")[2],
             unit="B",
             unit_scale=True,
@@ -306,7 +306,7 @@ def _reason(error: Exception) -> str:
         if not isinstance(inner, Exception):
             break
         error = inner
-    return " ".join(str(error).split())
+    return " ".join(str(error).split())[:300]
 
 
 def main() -> None:
