@@ -2,19 +2,16 @@ import base64
 import io
 import json
 import marshal
-import os
 import pickle
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import memory
 import numpy as np
 import pytest
-from project import REPOSITORY
 
 from pipeline import archive, models
 from pipeline.command import UserError
@@ -255,11 +252,10 @@ def test_bombs_are_refused_without_their_memory(tmp_path: Path) -> None:
             {**content, "config.json": json.dumps(config).encode()},
         )
     code = """
-import resource, sys
 from pathlib import Path
+from memory import peak
 from pipeline import archive
 from pipeline.command import UserError
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 archive.load(Path("good.keras"))
 before = peak()
 for path in sorted(Path().glob("*.keras")):
@@ -268,19 +264,17 @@ for path in sorted(Path().glob("*.keras")):
         print(path, "loaded")
     except UserError as error:
         print(error)
-print((peak() - before) // 1024)
+print(peak() - before)
 """
-    output = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    ).stdout
-    *said, grown = output.splitlines()
-    reasons = ["it declares 680000003", "it declares 80", "loaded", "unpack", "", "unpacks"]
+    *said, grown = memory.run(code, folder=tmp_path)
+    reasons = [
+        "it declares 680000003",
+        "it declares 80",
+        "loaded",
+        "unpack",
+        "recursion",
+        "unpacks",
+    ]
     for line, reason in zip(said, reasons, strict=True):
         assert reason in line
     assert int(grown) < 100, "megabytes"

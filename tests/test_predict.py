@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import memory
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -264,30 +265,27 @@ def bombs(folder: Path) -> list[Path]:
 
 
 PEAK = """
-import resource, sys
+import sys
 from pathlib import Path
 from PIL import Image
+from memory import peak
 from pipeline.command import UserError
 from pipeline.predict import read_image
 
 Image.init()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 for name in sys.argv[1:]:
     try:
         read_image(Path(name), 28, 28)
     except UserError as error:
         print(error)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print(peak() - before)
 """
 
 
 def test_large_image_is_refused_by_its_header(tmp_path: Path) -> None:
     paths = bombs(tmp_path)
-    result = subprocess.run(
-        [sys.executable, "-c", PEAK, *paths], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert result.stderr == ""
-    *errors, megabytes = result.stdout.splitlines()
+    *errors, megabytes = memory.run(PEAK, *map(str, paths), folder=tmp_path)
     assert errors == [
         f"{path}: larger than 25 megapixels, or than 65535 pixels on a side" for path in paths
     ]
