@@ -280,6 +280,31 @@ print(peak() - before)
     assert int(grown) < 100, "megabytes"
 
 
+@pytest.mark.parametrize("way", ["external", "virtual"])
+def test_weights_are_read_from_no_other_file(tmp_path: Path, way: str) -> None:
+    import h5py
+
+    archive.save(network(), tmp_path / "good.keras")
+    content = members(tmp_path / "good.keras")
+    name, shape = "layers/dense/vars/0", (64, 5)
+    (tmp_path / "numbers").write_bytes(bytes(4 * 64 * 5))
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["numbers"] = np.zeros(shape, np.float32)
+    layout = h5py.VirtualLayout(shape, "f4")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "numbers", shape)
+    weights = io.BytesIO(content["model.weights.h5"])
+    with h5py.File(weights, "r+") as file:
+        del file[name]
+        if way == "external":
+            numbers = (str(tmp_path / "numbers"), 0, 4 * 64 * 5)
+            file.create_dataset(name, shape, "f4", external=[numbers])
+        else:
+            file.create_virtual_dataset(name, layout)
+        np.testing.assert_array_equal(file[name], np.zeros(shape))  # HDF5 itself would read them
+    content["model.weights.h5"] = weights.getvalue() + bytes(2000)
+    assert "is not a model that can be loaded" in refused(write(tmp_path / "bad.keras", content))
+
+
 def test_nothing_is_unpacked_beside_the_model(tmp_path: Path) -> None:
     archive.save(network(), tmp_path / "good.keras")
     content = members(tmp_path / "good.keras")
