@@ -157,8 +157,7 @@ def _answer(model: "keras.Model", paths: list[Path], as_is: bool) -> int:
     if images:
         probabilities = model.predict(np.stack(list(images.values())), verbose=0)
         for index, row in zip(images, probabilities, strict=True):
-            print(f"{shown(paths[index])}\t{row.argmax()}\t{row.max():.4f}")
-        sys.stdout.flush()
+            print(f"{shown(paths[index])}\t{row.argmax()}\t{row.max():.4f}", flush=True)
     return len(paths) - len(images)
 
 
