@@ -20,8 +20,9 @@ def model_file(address: str) -> Iterator[Path]:
 
     Args:
         address: a path, `runs:/<id>/model`, `models:/<name>@<alias>`, `models:/<name>/<version>`,
-            or `git:<revision>`: models/model.keras of that revision, from DVC. So is the path of
-            models/model.keras itself where the file is away: DVC removes it before it trains.
+            `models:/<model id>`, or `git:<revision>`: models/model.keras of that revision, from
+            DVC. So is the path of models/model.keras itself where the file is away: DVC removes it
+            before it trains.
 
     Raises:
         UserError: when there is no such model; says where it was looked for.
@@ -52,13 +53,16 @@ def initial(address: str | None) -> Iterator[Path | None]:
 def _from_mlflow(address: str, folder: str) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     from pipeline import tracking
 
     tracking.use_store()
     try:
+        # mlflow.artifacts.download_artifacts would take `models:/<id>/data` for a version.
+        artifacts = get_artifact_repository(address.rstrip("/"))
         # The name that MLflow's Keras flavor gives to the file.
-        found = mlflow.artifacts.download_artifacts(f"{address}/data/model.keras", dst_path=folder)
+        found = artifacts.download_artifacts("data/model.keras", folder)
     except (MlflowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(

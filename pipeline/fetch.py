@@ -9,12 +9,15 @@ import hashlib
 import io
 import math
 import os
+import queue
+import threading
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from urllib.parse import urljoin
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -27,6 +30,8 @@ from pipeline.command import UserError
 from pipeline.files import atomic_write
 
 _CHUNK = 1 << 18
+_BUSY = {429, 500, 502, 503, 504}
+_REDIRECTS = 5
 
 
 class _MirrorError(Exception):
@@ -44,16 +49,16 @@ def fetch(data: config.Data, settings: config.Fetch, raw: Path) -> None:
     """
     mirrors = [*filter(None, [os.environ.get("DATA_MIRROR")]), *data.mirrors]
     with _session(settings.retries) as session:
-        for file in (
-            data.files.train_images,
-            data.files.train_labels,
-            data.files.test_images,
-            data.files.test_labels,
+        for file, rank in (
+            (data.files.train_images, 3),
+            (data.files.train_labels, 1),
+            (data.files.test_images, 3),
+            (data.files.test_labels, 1),
         ):
             failures = {}
             for mirror in list(mirrors):
                 try:
-                    digest = _store(mirror, file, data, settings, session, raw / file.name)
+                    digest = _store(mirror, file, rank, data, settings, session, raw / file.name)
                 except _MirrorError as failure:
                     failures[mirror] = failure
                     mirrors.remove(mirror)
@@ -76,15 +81,19 @@ def _no_mirror(name: str, failures: dict[str, _MirrorError]) -> str:
     )
 
 
+class _Session(requests.Session):
+    """A session that leaves redirects alone: requests reads the body of each, to its end."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 def _session(retries: int) -> requests.Session:
-    session = requests.Session()
-    session.max_redirects = 5
-    retry = Retry(
-        retries,
-        backoff_factor=0.5,
-        status_forcelist=(429, 500, 502, 503, 504),
-        respect_retry_after_header=False,  # a mirror could ask us to wait for hours
-    )
+    session = _Session()
+    # Asked for, a server would compress a second time.
+    session.headers["Accept-Encoding"] = "identity"
+    # Of connections alone: before it asks again, urllib3 reads the body of a 503 to its end.
+    retry = Retry(retries, backoff_factor=0.5, status=0, respect_retry_after_header=False)
     session.mount("https://", HTTPAdapter(max_retries=retry))
     session.mount("http://", HTTPAdapter(max_retries=retry))
     return session
@@ -93,19 +102,24 @@ def _session(retries: int) -> requests.Session:
 def _store(
     mirror: str,
     file: config.File,
+    rank: int,
     data: config.Data,
     settings: config.Fetch,
     session: requests.Session,
     target: Path,
 ) -> str:
-    """Store one file from one mirror, verified; returns the SHA-256 of its uncompressed bytes."""
+    """Store one file from one mirror, verified; returns the SHA-256 of its uncompressed bytes.
+
+    Args:
+        rank: how many dimensions it must have.
+    """
     digest = hashlib.sha256()
     try:
         with (
             _open(mirror, file.name, data, settings, session) as source,
             atomic_write(target) as out,
         ):
-            for chunk in _bounded(source, file, settings.max_bytes):
+            for chunk in _bounded(source, file, rank, settings.max_bytes):
                 digest.update(chunk)
                 out.write(chunk)
             # Inside the block, so that a wrong file never gets its final name.
@@ -118,13 +132,15 @@ def _store(
     return digest.hexdigest()
 
 
-def _bounded(source: BinaryIO, file: config.File, max_bytes: int) -> Iterator[bytes]:
+def _bounded(source: BinaryIO, file: config.File, rank: int, max_bytes: int) -> Iterator[bytes]:
     """The file's bytes, ended with an error as soon as they are more than its header promises."""
     start = source.read(_CHUNK)
     try:
         size, shape = idx.header_size(start)
     except ValueError as error:
         raise _MirrorError(str(error)) from None
+    if len(shape) != rank:
+        raise _MirrorError(f"has {len(shape)} dimensions, not {rank}")
     expected = size + math.prod(shape)
     if file.bytes is not None and expected != file.bytes:
         raise _MirrorError(f"declares {expected} bytes, not {file.bytes}")
@@ -154,13 +170,15 @@ def _open(
         yield io.BytesIO(sample.idx_files(data.files)[name])
     elif "://" in mirror:
         url = f"{mirror.rstrip('/')}/{name}"
-        timeout = (settings.connect_timeout, settings.read_timeout)
-        with session.get(f"{url}.gz", stream=True, timeout=timeout) as compressed:
-            if compressed.status_code != requests.codes.not_found:
-                yield _uncompressed(_Download(compressed, settings.total_timeout))
-                return
-        with session.get(url, stream=True, timeout=timeout) as plain:
-            yield _uncompressed(_Download(plain, settings.total_timeout))
+        deadline = time.monotonic() + settings.total_timeout
+        try:
+            download = _Download(session, f"{url}.gz", settings, deadline)
+        except requests.HTTPError as error:
+            if error.response.status_code != requests.codes.not_found:
+                raise
+            download = _Download(session, url, settings, deadline)
+        with download:
+            yield _uncompressed(download)
     else:
         folder = config.root() / Path(mirror).expanduser()
         for path in (folder / f"{name}.gz", folder / name):
@@ -184,16 +202,26 @@ def _uncompressed(source: io.RawIOBase) -> BinaryIO:
 
 
 class _Download(io.RawIOBase):
-    """A response's body as a file, with a progress bar and a time by which it must be whole."""
+    """A URL's body as a file, with a progress bar and a time by which it must be whole.
 
-    def __init__(self, response: requests.Response, total_timeout: float) -> None:
-        response.raise_for_status()
-        self._raw = response.raw
-        self._deadline = time.monotonic() + total_timeout
+    The network is read in a thread of its own, which is left behind when the time is over: the
+    time-outs of a socket begin anew with each byte, and a mirror may drip headers too.
+    """
+
+    def __init__(
+        self, session: requests.Session, url: str, settings: config.Fetch, deadline: float
+    ) -> None:
+        self._deadline = deadline
+        self._received: queue.Queue[requests.Response | bytes | Exception] = queue.Queue(4)
+        self._over = threading.Event()
+        self._rest = b""
+        self._bar: tqdm[Any] | None = None
+        threading.Thread(target=self._receive, args=(session, url, settings), daemon=True).start()
+        response = cast(requests.Response, self._next())
         length = response.headers.get("Content-Length", "")
         self._bar = tqdm(
-            total=int(length) if length.isdecimal() else None,
-            desc=response.url.rpartition("/")[2],
+            total=int(length) if length.isdecimal() and len(length) < 16 else None,  # below a PB
+            desc=url.rpartition("/")[2],
             unit="B",
             unit_scale=True,
         )
@@ -202,17 +230,73 @@ class _Download(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if time.monotonic() > self._deadline:
-            raise _MirrorError("too slow: fetch.total_timeout is over")
-        # read1 gives what has come; read would wait for a whole buffer, past any deadline.
-        chunk = self._raw.read1(len(buffer), decode_content=True)
-        buffer[: len(chunk)] = chunk
-        self._bar.update(len(chunk))
-        return len(chunk)
+        chunk = self._rest or cast(bytes, self._next())
+        if not chunk:
+            self._received.put(b"")  # the end is asked for more than once
+        size = min(len(chunk), len(buffer))
+        buffer[:size], self._rest = chunk[:size], chunk[size:]
+        if self._bar is not None:
+            self._bar.update(size)
+        return size
 
     def close(self) -> None:
-        self._bar.close()
+        self._over.set()
+        while not self._received.empty():  # the thread may wait for a place in it
+            self._received.get()
+        if self._bar is not None:
+            self._bar.close()
         super().close()
+
+    def _next(self) -> requests.Response | bytes:
+        """What the thread received next: the response, parts of its body, b"" at the end."""
+        left = self._deadline - time.monotonic()
+        try:
+            if left <= 0:
+                raise queue.Empty
+            item = self._received.get(timeout=left)
+        except queue.Empty:
+            self._over.set()
+            raise _MirrorError("too slow: fetch.total_timeout is over") from None
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def _receive(self, session: requests.Session, url: str, settings: config.Fetch) -> None:
+        try:
+            with _respond(session, url, settings) as response:
+                response.raise_for_status()
+                self._received.put(response)
+                while not self._over.is_set() and (chunk := response.raw.read1(_CHUNK)):
+                    self._received.put(chunk)
+            self._received.put(b"")
+        except Exception as error:
+            self._received.put(error)
+
+
+def _respond(session: requests.Session, url: str, settings: config.Fetch) -> requests.Response:
+    """The response that redirects lead to, and that is no refusal for the moment.
+
+    The bodies of those on the way are not read: they may be of any size.
+    """
+    timeout = (settings.connect_timeout, settings.read_timeout)
+    redirects = retries = 0
+    while True:
+        response = session.get(url, stream=True, timeout=timeout)
+        if response.is_redirect:
+            redirects += 1
+            if redirects > _REDIRECTS:
+                raise _MirrorError(f"more than {_REDIRECTS} redirects")
+            location = response.headers["Location"]
+            try:
+                url = urljoin(url, location)
+            except ValueError:
+                raise _MirrorError(f"redirects to {location!r}") from None
+        elif response.status_code in _BUSY and retries < settings.retries:
+            time.sleep(0.5 * 2**retries)
+            retries += 1
+        else:
+            return response
+        response.close()
 
 
 def _reason(error: Exception) -> str:
@@ -222,7 +306,7 @@ def _reason(error: Exception) -> str:
         if not isinstance(inner, Exception):
             break
         error = inner
-    return " ".join(str(error).split())
+    return " ".join(str(error).split())[:300]
 
 
 def main() -> None:

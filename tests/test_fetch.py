@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import json
 import struct
 import threading
 import time
@@ -8,10 +9,11 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import memory
 import pytest
 import tiny
 
-from pipeline import config
+from pipeline import config, idx
 from pipeline.command import UserError
 from pipeline.fetch import fetch
 
@@ -47,6 +49,24 @@ def forever(chunk: bytes, pause: float) -> Reply:
     return reply
 
 
+def wire(start: bytes, chunk: bytes = b"", pause: float = 0.0) -> Reply:
+    """Exactly these bytes, status line included; then the chunk again and again, for 3 seconds."""
+
+    def reply(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(start)
+        end = time.monotonic() + 3
+        while chunk and time.monotonic() < end:
+            request.wfile.write(chunk)
+            time.sleep(pause)
+
+    return reply
+
+
+def with_headers(*headers: str, content: bytes = b"", status: str = "200 OK") -> bytes:
+    lines = [f"HTTP/1.1 {status}", "Connection: close", *headers, "", ""]
+    return "\r\n".join(lines).encode() + content
+
+
 def silence(request: BaseHTTPRequestHandler) -> None:
     request.send_response(200)
     request.end_headers()
@@ -57,6 +77,11 @@ def redirect(request: BaseHTTPRequestHandler) -> None:
     request.send_response(302)
     request.send_header("Location", request.path)
     request.end_headers()
+
+
+def slow_redirect(request: BaseHTTPRequestHandler) -> None:
+    time.sleep(0.2)
+    redirect(request)
 
 
 def cut(request: BaseHTTPRequestHandler) -> None:
@@ -155,6 +180,11 @@ def test_gz_file_that_the_server_has_unpacked_is_taken(
     assert stored(tmp_path / "raw") == CONTENTS
 
 
+def moved(location: str) -> Reply:
+    return wire(with_headers(f"Location: {location}", status="302 Found"))
+
+
+GZIP_NAME = b"\x1f\x8b\x08\x08" + bytes(6)  # a gzip file up to its name, which may be of any length
 WRONG = bytes([*IMAGES[:-1], IMAGES[-1] ^ 1])
 HUGE = struct.pack(">HBB3I", 0, 8, 3, 60000, 28, 28)
 BAD: dict[str, tuple[Reply, str]] = {
@@ -181,6 +211,45 @@ BAD: dict[str, tuple[Reply, str]] = {
     "silence": (silence, "timed out"),
     "redirect loop": (redirect, "redirects"),
     "lost connection": (cut, ""),
+    "drip of the status": (wire(b"HTTP/1.1 200 O", b"K", 0.05), "fetch.total_timeout"),
+    "drip of headers": (wire(b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.05), "fetch.total_timeout"),
+    "drip of redirects": (slow_redirect, "fetch.total_timeout"),
+    "drip of chunk sizes": (
+        wire(with_headers("Transfer-Encoding: chunked"), b"0", 0.05),
+        "fetch.total_timeout",
+    ),
+    "drip of gzip": (wire(with_headers(content=GZIP_NAME), b"x", 0.05), "fetch.total_timeout"),
+    "empty gzip members": (
+        wire(with_headers(content=gzip.compress(IMAGES)), gzip.compress(b"") * 100),
+        "fetch.total_timeout",
+    ),
+    "endless continue": (wire(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.01), "fetch.total_timeout"),
+    "endless headers": (wire(b"HTTP/1.1 200 OK\r\n", b"X: x\r\n"), "headers"),
+    "endless header": (wire(b"HTTP/1.1 200 OK\r\nX: ", b"x" * 2**16), "line"),
+    "not HTTP": (wire(b"220 ready\r\n"), "220 ready"),
+    "no answer": (wire(b""), "closed"),
+    "no chunk size": (wire(with_headers("Transfer-Encoding: chunked", content=b"no\r\n")), ""),
+    "cut-off chunk": (
+        wire(with_headers("Transfer-Encoding: chunked", content=b"fff\r\n" + IMAGES[:99])),
+        "",
+    ),
+    "length too small": (wire(with_headers("Content-Length: 99", content=IMAGES)), "99 of 2176"),
+    "length too large": (wire(with_headers("Content-Length: 9999", content=IMAGES)), "2176 bytes"),
+    "two lengths": (wire(with_headers("Content-Length: 1, 2176", content=IMAGES)), "1, 2176"),
+    "redirect to a file": (moved("file:///etc/hostname"), "file:///etc/hostname"),
+    "redirect to FTP": (moved("ftp://127.0.0.1/train-images"), "ftp://"),
+    **{
+        f"redirect to {location[:20]}": (moved(location), "")
+        for location in (
+            *("http://", "http://[::", "http://x:99999/", "http://a..b/", "//", "http://%00/"),
+            f"http://{'x' * 70}.invalid/",
+        )
+    },
+    "gzip in gzip": (body(gzip.compress(gzip.compress(IMAGES))), "not an IDX file"),
+    "zeros": (body(gzip.compress(bytes(10**6))), "element type is 0x00"),
+    "floats": (body(b"\0\0" + b"\x0d" + IMAGES[3:]), "element type is 0x0d"),
+    "labels": (body(CONTENTS["train-labels"]), "has 1 dimensions, not 3"),
+    "255 dimensions": (body(b"\0\0\x08\xff" + b"\xff" * 1020), "has 255 dimensions, not 3"),
 }
 
 
@@ -232,6 +301,125 @@ def test_declared_size_above_the_limit_is_not_downloaded(
     with pytest.raises(UserError, match=r"declares 47040016 bytes; fetch\.max_bytes is 1000000"):
         fetch(data(mirrors[1].url, pinned=False, sizes=False), SETTINGS, tmp_path)
     assert stored(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3), "fetch.max_bytes is 1000000"),
+        (struct.pack(">HBB3I", 0, 8, 3, 2**31, 2**31, 4), "fetch.max_bytes is 1000000"),
+        (struct.pack(">HBB3I", 0, 8, 3, 1000, 1000, 1), "fetch.max_bytes is 1000000"),
+        (b"\0\0\x08\xff" + b"\xff" * 1020, "has 255 dimensions, not 3"),
+        (idx.dump(tiny.split(9).labels), "has 1 dimensions, not 3"),
+        (b"\0\0\x08\0", "no dimensions"),
+        (b"\0\0\x0b" + IMAGES[3:], "element type is 0x0b"),
+        (b"\0\0\x08\x03\0\0", "cut off"),
+    ],
+)
+def test_wrong_header_is_refused_without_a_pinned_size_too(
+    tmp_path: Path, mirrors: list[Mirror], content: bytes, said: str
+) -> None:
+    mirrors[0].serve({**CONTENTS, "train-images": content + bytes(100)})
+    if "cut" in said:
+        mirrors[0].serve({"train-images": content})
+    with pytest.raises(UserError) as error:
+        fetch(data(mirrors[0].url, pinned=False, sizes=False), SETTINGS, tmp_path)
+    assert said in str(error.value)
+    assert len(str(error.value)) < 400
+    assert stored(tmp_path) == {}
+
+
+def test_labels_of_two_dimensions_are_refused(tmp_path: Path, mirrors: list[Mirror]) -> None:
+    mirrors[1].serve({"test-labels": CONTENTS["test-images"]})
+    with pytest.raises(UserError, match=r"has 3 dimensions, not 1"):
+        fetch(data(mirrors[1].url, pinned=False, sizes=False), SETTINGS, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ["Content-Length: -5"],
+        ["Content-Length: many"],
+        ["Content-Length: " + "9" * 5000],
+        ["Content-Encoding: gzip"],  # which is said of the file by servers that mean its name
+        ["Content-Encoding: gzip, gzip"],
+        ["Content-Type: image/png", "Content-Range: bytes 5-6/7"],
+    ],
+)
+def test_what_headers_say_of_a_right_file_does_not_matter(
+    tmp_path: Path, mirrors: list[Mirror], headers: list[str]
+) -> None:
+    content = gzip.compress(IMAGES)
+    mirrors[1].replies["train-images.gz"] = wire(with_headers(*headers, content=content))
+    fetch(data(mirrors[1].url), SETTINGS, tmp_path)
+    assert stored(tmp_path) == CONTENTS
+
+
+def test_redirect_to_another_server_is_followed(tmp_path: Path, mirrors: list[Mirror]) -> None:
+    for name in CONTENTS:
+        mirrors[0].replies[f"{name}.gz"] = moved(f"{mirrors[1].url}/{name}.gz")
+    fetch(data(mirrors[0].url), SETTINGS, tmp_path)
+    assert stored(tmp_path) == CONTENTS
+
+
+MEGABYTE = bytes(2**20)
+BOMBS = {
+    "gzip": body(gzip.compress(HUGE + MEGABYTE * 256)),
+    "gzip members": body(gzip.compress(HUGE) + gzip.compress(MEGABYTE) * 1024),
+    "encoding": wire(with_headers("Content-Encoding: gzip", content=gzip.compress(MEGABYTE * 256))),
+    "encodings": wire(
+        with_headers(
+            "Content-Encoding: gzip, gzip", content=gzip.compress(gzip.compress(MEGABYTE * 256))
+        )
+    ),
+    "gzip name": wire(with_headers(content=GZIP_NAME), b"x" * 2**20),
+    "chunk size": wire(with_headers("Transfer-Encoding: chunked"), b"0" * 2**20),
+    "header": wire(b"HTTP/1.1 200 OK\r\nX: ", b"x" * 2**20),
+    "headers": wire(b"HTTP/1.1 200 OK\r\n", b"X: " + b"x" * 65000 + b"\r\n"),
+    "redirect": wire(with_headers("Location: train-images", status="302 Found"), MEGABYTE),
+    "busy": wire(with_headers(status="503 Busy"), MEGABYTE),
+    "not found": wire(with_headers(status="404 Not Found"), MEGABYTE),
+    "body": wire(with_headers(content=HUGE), MEGABYTE),
+}
+
+
+def test_no_mirror_fills_the_memory(tmp_path: Path, mirrors: list[Mirror]) -> None:
+    bad, good = mirrors
+    for name, reply in BOMBS.items():
+        bad.replies[f"{name.replace(' ', '-')}/train-images.gz"] = reply
+        bad.replies[f"{name.replace(' ', '-')}/train-images"] = reply
+    code = """
+import json, sys
+from pathlib import Path
+from memory import peak
+from pipeline import config
+from pipeline.command import UserError
+from pipeline.fetch import fetch
+
+limits = dict(connect_timeout=2.0, read_timeout=0.5, retries=1)
+settings = config.Fetch(total_timeout=1.5, max_bytes=10**8, **limits)
+files = {
+    part: config.File(name=part.replace("_", "-"))
+    for part in ("train_images", "train_labels", "test_images", "test_labels")
+}
+get = lambda url: fetch(
+    config.Data(name="tiny", mirrors=[url], files=config.Files(**files)), settings, Path("raw")
+)
+good, *bombs = sys.argv[1:]
+get(good)
+grown, before = {}, peak()
+for url in bombs:
+    try:
+        get(url)
+    except UserError:
+        grown[url.rpartition("/")[2]] = peak() - before
+print(json.dumps(grown))
+"""
+    bombs = [f"{bad.url}/{name.replace(' ', '-')}" for name in BOMBS]
+    grown = json.loads(memory.run(code, good.url, *bombs, folder=tmp_path)[-1])
+    assert len(grown) == len(BOMBS)
+    assert max(grown.values()) < 100, f"megabytes: {grown}"
+    assert stored(tmp_path / "raw") == CONTENTS
 
 
 def test_unpinned_file_is_taken_and_its_digest_printed(
