@@ -292,6 +292,16 @@ def test_large_image_is_refused_by_its_header(tmp_path: Path) -> None:
     assert int(megabytes) < 20
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"P5 0 5 255\n", b"P5 5 0 255\n", b"P5 -5 5 255\n" + bytes(25), png(0, 8), png(8, 0)],
+)
+def test_image_without_pixels_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "image.png").write_bytes(content)
+    with pytest.raises(UserError, match="not an image"):
+        read_image(tmp_path / "image.png", 8, 8)
+
+
 def test_25_megapixels_are_read(tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(png(5000, 5000))
     np.testing.assert_array_equal(read_image(tmp_path / "image.png", 8, 8), np.zeros((8, 8)))
