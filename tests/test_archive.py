@@ -234,6 +234,7 @@ def hollow(weights: bytes) -> bytes:
     return content.getvalue()
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_without_their_memory(tmp_path: Path) -> None:
     archive.save(network(), tmp_path / "good.keras")
     content = members(tmp_path / "good.keras")

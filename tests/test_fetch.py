@@ -383,6 +383,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 def test_no_mirror_fills_the_memory(tmp_path: Path, mirrors: list[Mirror]) -> None:
     bad, good = mirrors
     for name, reply in BOMBS.items():

@@ -359,6 +359,7 @@ def predict(model: Path, *paths: Path | bytes) -> subprocess.CompletedProcess[st
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_file_names_take_one_line_each(tmp_path: Path, model: Path) -> None:
     image = saved(tmp_path, Image.fromarray(DIGIT)).read_bytes()
     names = {
@@ -380,6 +381,7 @@ def test_file_names_take_one_line_each(tmp_path: Path, model: Path) -> None:
     assert refused == [f"error: {bad}/{name}" for name in names.values()]
 
 
+@pytest.mark.slow
 def test_a_thousand_files_are_answered_in_order_but_for_the_bad_one(
     tmp_path: Path, model: Path
 ) -> None:
@@ -404,6 +406,7 @@ def test_a_thousand_files_are_answered_in_order_but_for_the_bad_one(
     assert many - one < 10, "a thousand images take as long as one by one"
 
 
+@pytest.mark.slow
 def test_reader_that_stops_ends_it_quietly(tmp_path: Path, model: Path) -> None:
     path = saved(tmp_path, Image.fromarray(DIGIT))
     command = f"{sys.executable} -m pipeline.predict --model {model} {f'{path} ' * 600} | head -1"

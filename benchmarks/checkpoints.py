@@ -1,0 +1,70 @@
+"""What checkpoints cost: the same training with and without them, in turn; and the time in `save`.
+
+    python benchmarks/checkpoints.py [--pairs 3] [OVERRIDE...]     such as model=rnn
+
+The data must be prepared (`dvc repro prepare`). Nothing is tracked or kept.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from pipeline import config
+from pipeline.checkpoint import Checkpoints, State
+from pipeline.tracking import cpu
+from pipeline.train import configure, train
+
+
+class Timed(Checkpoints):
+    """Checkpoints that say how long they took."""
+
+    seconds = 0.0
+
+    def save(self, state: State, last: bool) -> None:
+        """Save, and add up the time."""
+        started = time.perf_counter()
+        super().save(state, last)
+        self.seconds += time.perf_counter() - started
+
+
+def main() -> None:
+    """Print a line for each pair, then the medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("overrides", nargs="*")
+    arguments = parser.parse_args()
+    cfg = config.validate(OmegaConf.to_container(config.compose(arguments.overrides)))
+    configure(None)
+    ratios, shares = [], []
+    for _ in range(arguments.pairs):
+        started = time.perf_counter()
+        train(cfg, Path("data/prepared"))
+        without = time.perf_counter() - started
+        with tempfile.TemporaryDirectory(dir=".") as folder:  # on the disk that they are kept on
+            timed = Timed(Path(folder))
+            started = time.perf_counter()
+            train(cfg, Path("data/prepared"), checkpoints=timed)
+            seconds = time.perf_counter() - started
+        ratios.append(seconds / without)
+        shares.append(timed.seconds / seconds)
+        print(
+            f"without {without:.1f} s, with {seconds:.1f} s, {timed.seconds:.2f} s of it in save",
+            flush=True,
+        )
+    print(
+        f"{' '.join(arguments.overrides) or 'default'}: with / without "
+        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), "
+        f"share in save {statistics.median(shares):.2%}"
+    )
+    versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow-cpu"))
+    print(f"{os.cpu_count()} cores of {cpu()}, {versions}")
+
+
+if __name__ == "__main__":
+    main()
