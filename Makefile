@@ -36,6 +36,8 @@ $(READY): $(LOCK)
 
 .PHONY: repro
 repro: $(READY)  ## run the pipeline: what is out of date, and no more
+	@# DVC writes dvc.lock in place; killed meanwhile it leaves it empty. Its run-cache knows the rest.
+	@test -s dvc.lock || rm -f dvc.lock
 	dvc repro
 
 .PHONY: verify

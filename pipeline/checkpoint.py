@@ -78,7 +78,7 @@ class Checkpoints:
             file.write(hashlib.sha256(content.getbuffer()).digest())
             file.write(content.getbuffer())
         for old in self._paths()[:-_KEPT]:
-            old.unlink()
+            old.unlink(missing_ok=True)  # the same training, run twice at once, shares them
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - started
 
