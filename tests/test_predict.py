@@ -2,8 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from samples import image_files, mutations
 
 from pipeline.command import UserError
 from pipeline.predict import read_image
@@ -130,3 +133,23 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path, 8, 8)
     with pytest.raises(UserError, match="no such file"):
         read_image(tmp_path / "missing.png", 8, 8)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of what is odd in a file
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=64) | st.sampled_from(image_files()).flatmap(mutations))
+def test_arbitrary_bytes_are_an_image_or_one_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "any"
+    path.write_bytes(content)
+    try:
+        pixels = read_image(path, 12, 8)
+    except UserError:
+        return
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (12, 8)
+
+
+@pytest.mark.parametrize("content", image_files())
+def test_every_format_and_mode_is_read(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "any").write_bytes(content)
+    assert read_image(tmp_path / "any", 12, 8).shape == (12, 8)
