@@ -65,6 +65,9 @@ def test_cut_or_lengthened_file_is_refused(array: NDArray[np.uint8], data: st.Da
         (bytes([0, 0, 8, 0]), "no dimensions"),
         (bytes([0, 0, 8, 3, 0, 0, 0, 1]), "cut off"),
         (struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3), "has 16 bytes"),
+        # As long as promised, yet of shapes that NumPy has not.
+        (struct.pack(">HBB65IB", 0, 8, 65, *[1] * 65, 7), "dimension"),
+        (struct.pack(">HBB3I", 0, 8, 3, 0, *[2**32 - 1] * 2), "too big|dimension"),
     ],
 )
 def test_refusal_says_what_is_wrong(content: bytes, said: str) -> None:
