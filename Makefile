@@ -9,6 +9,7 @@ READY := $(VENV)/.$(LOCK).ready
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
+FUZZ_SECONDS ?= 60
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
@@ -67,6 +68,17 @@ lint: $(READY)  ## ruff and mypy
 	ruff format --check .
 	mypy
 
+# Needs Linux on x86-64: elsewhere there is no atheris. What it found once is kept as tests.
+.PHONY: fuzz
+fuzz: $(READY)  ## look for input that crashes a reader: make fuzz [FUZZ_SECONDS=60]
+	@for reader in idx image config; do \
+		echo "$$reader: $(FUZZ_SECONDS) s"; \
+		PYTHONPATH=. python -W ignore tests/fuzz.py $$reader -max_total_time=$(FUZZ_SECONDS) || { \
+			echo "error: $$reader failed; again: PYTHONPATH=. python tests/fuzz.py $$reader" \
+				"$$(ls -t .fuzz/$$reader/*-* | head -n 1)"; \
+			exit 1; }; \
+	done
+
 .PHONY: ui
 ui: $(READY)  ## browse the runs at http://127.0.0.1:5000
 	mlflow ui
@@ -91,4 +103,4 @@ lock: $(READY)  ## compile both locks anew from pyproject.toml
 
 .PHONY: clean
 clean:  ## remove what the pipeline made; keep the MLflow store, DVC's cache and .venv
-	rm -rf composed.yaml data models reports dvc_plots build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf composed.yaml data models reports dvc_plots build .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz

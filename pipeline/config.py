@@ -210,7 +210,10 @@ _TARGETS: dict[str, TypeAdapter[Any]] = {
 
 def _check_target(section: dict[str, Any]) -> dict[str, Any]:
     """Check the arguments of a known `_target_`; the section itself stays a plain mapping."""
-    known = _TARGETS.get(section.get("_target_", ""))
+    target = section.get("_target_", "")
+    if not isinstance(target, str):
+        raise ValueError("needs a `_target_` that is a name")
+    known = _TARGETS.get(target)
     if known is not None:
         known.validate_json(_json({k: v for k, v in section.items() if k != "_target_"}))
     return section
@@ -243,6 +246,7 @@ class Config:
 
 
 _CONFIG = TypeAdapter(Config)
+_YAML_KINDS = {"null", "bool", "int", "float", "str", "timestamp", "seq", "map", "merge"}
 
 
 def root() -> Path:
@@ -258,13 +262,58 @@ def load(path: Path) -> Config:
 
     Raises `UserError` when there is none, or when its content is not of this version's types.
     """
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run `dvc repro compose` first") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {_one_line(error)}") from None
+    values = _read_yaml(path, "run `dvc repro compose` first")
     return validate(values, lambda _: str(path))
+
+
+def _read_yaml(path: Path, missing: str) -> Any:
+    """Read a YAML file of plain values; `missing` says what to do where there is none."""
+    try:
+        loader = yaml.SafeLoader(path.read_text("utf-8"))
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _check_yaml(root, path)
+        return loader.construct_document(root)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: {missing}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise UserError(f"{path} is nested too deep") from None
+    # PyYAML lets through what Python says of `!!int x`, `!!bool x`, or `!!int ''`.
+    except (yaml.YAMLError, ValueError, LookupError, OverflowError) as error:
+        raise UserError(f"{path} is not YAML: {_one_line(error)}") from None
+
+
+def _check_yaml(root: yaml.Node, path: Path) -> None:
+    """Refuse what is no configuration, before it is made into values.
+
+    An alias counts as what it stands for: a few lines of aliases of aliases stand for gigabytes,
+    and one within its own anchor for something without end.
+    """
+    count = 0
+    todo = [(root, 0)]
+    while todo:
+        node, depth = todo.pop()
+        count += 1
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        where = f"{path}, line {node.start_mark.line + 1}"
+        if count > 10_000:
+            raise UserError(f"{path} holds more than 10,000 values")
+        if depth > 32:
+            raise UserError(f"{path} is nested too deep")
+        if kind not in _YAML_KINDS:
+            raise UserError(f"{where}: {kind!r:.200} is no plain value")
+        if kind == "int" and len(node.value) > 100:
+            raise UserError(f"{where}: a number of {len(node.value)} digits")
+        if kind == "timestamp":
+            # No setting is a date: it is the text that stands there.
+            node.tag = "tag:yaml.org,2002:str"
+        if isinstance(node, yaml.MappingNode):
+            todo += [(child, depth + 1) for pair in node.value for child in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            todo += [(child, depth + 1) for child in node.value]
 
 
 def save(config: DictConfig, path: Path) -> None:
@@ -300,10 +349,12 @@ def compose(
         config = _hydra_compose(overrides, origin, conf)
     choices = dict(config.hydra.runtime.choices)
 
+    groups = _groups(conf)
+
     def file_of(key: str) -> str:
         for part in _ancestors(key):
             # Who picks from a group did not write the values in it.
-            if part in origin and (part == key or not (conf / part).is_dir()):
+            if part in origin and (part == key or part not in groups):
                 return origin[part]
         for given, source in origin.items():
             if given.startswith(f"{key}."):
@@ -326,24 +377,22 @@ def read_params(params: Path, conf: Path = CONF) -> list[str]:
     A key that names a config group picks from it; any other sets a value, and null leaves it as it
     is. Keys may be nested (`train: {epochs: 3}`) or dotted (`train.epochs: 3`).
     """
-    try:
-        values = yaml.safe_load(params.read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{params} is missing: `{{}}` in it changes nothing") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{params.name} is not YAML: {_one_line(error)}") from None
+    values = _read_yaml(params, "`{}` in it changes nothing")
     if values is None:
         return []
     if not isinstance(values, dict):
         raise UserError(f"{params.name} must hold `key: value` lines, not {type(values).__name__}")
+    groups = _groups(conf)
     overrides = []
     for key, value in _flatten(values):
-        if (conf / key).is_dir():
+        if key in groups:
             if value is None:
                 continue
             if not isinstance(value, str):
                 names = ", ".join(_options(key, conf))
-                raise UserError(f"{params.name}: {key} must name one of {names}, not {value!r}")
+                raise UserError(
+                    f"{params.name}: {key} must name one of {names}, not {value!r:.200}"
+                )
             overrides.append(f"{key}={value}")
         else:
             overrides.append(f"{key}={to_grammar(value)}")
@@ -409,8 +458,9 @@ def _hydra_compose(overrides: list[str], origin: dict[str, str], conf: Path) -> 
     except yaml.YAMLError as error:
         raise UserError(f"a file of {conf.name}/ is not YAML: {_one_line(error)}") from None
     # Which override was it? The groups alone compose, unless a choice is wrong.
-    groups = [o for o in overrides if (conf / o.split("=")[0].lstrip("+~")).is_dir()]
-    for override in groups:
+    groups = _groups(conf)
+    picks = [o for o in overrides if o.split("=")[0].lstrip("+~") in groups]
+    for override in picks:
         group, _, choice = override.partition("=")
         options = _options(group.lstrip("+~"), conf)
         if choice and choice not in options:
@@ -419,18 +469,17 @@ def _hydra_compose(overrides: list[str], origin: dict[str, str], conf: Path) -> 
                 f"{conf.name}/{group}/{choice}.yaml{_nearest(choice, options)}"
             )
     try:
-        base = hydra_compose("config", groups)
+        base = hydra_compose("config", picks)
     except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError):
         raise UserError(f"{conf.name}/: {failure}") from None
     for key, source in origin.items():
-        if (conf / key).is_dir():
+        if key in groups:
             continue
         node: Any = base
         for depth, part in enumerate(key.split(".")):
             names = [str(name) for name in node] if isinstance(node, DictConfig) else []
             if part not in names:
                 if depth == 0:
-                    groups = [path.name for path in conf.iterdir() if path.is_dir()]
                     names = sorted({*names, *groups})
                 parent = ".".join(key.split(".")[:depth])
                 where = f" in {parent}" if parent else ""
@@ -450,14 +499,14 @@ def validate(values: Any, file_of: Callable[[str], str] = lambda key: "given") -
         return _CONFIG.validate_json(_json(values))
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
-        path = [str(part) for part in first["loc"] if not str(part).startswith("function-")]
+        path = [str(part) for part in first["loc"]]
         key = ".".join(path) or "the configuration"
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             message = f"no such key{_nearest(path[-1], _names_at(path[:-1], values))}"
         elif first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
             message = "missing"
         else:
-            message = f"{_one_line(first['msg'])}, not {first['input']!r}"
+            message = f"{_one_line(first['msg'])}, not {first['input']!r:.200}"
         more = f" (and {len(others)} more)" if others else ""
         raise UserError(f"{key} ({file_of(key)}): {message}{more}") from None
 
@@ -469,7 +518,7 @@ def _names_at(path: list[str], values: Any) -> list[str]:
         fields = getattr(type_, "__dataclass_fields__", {})
         type_ = fields[part].type if part in fields else None
     target = values.get(path[0], {}).get("_target_") if path else None
-    if target in _TARGETS:
+    if isinstance(target, str) and target in _TARGETS:
         type_ = _TARGETS[target]._type
     return list(getattr(type_, "__dataclass_fields__", {}))
 
@@ -489,6 +538,10 @@ def _file_of(key: str, choices: dict[str, Any], conf: Path) -> str:
 def _ancestors(key: str) -> list[str]:
     parts = key.split(".")
     return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+
+
+def _groups(conf: Path) -> set[str]:
+    return {path.relative_to(conf).as_posix() for path in conf.rglob("*") if path.is_dir()}
 
 
 def _options(group: str, conf: Path) -> list[str]:

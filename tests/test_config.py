@@ -1,7 +1,9 @@
+import copy
 import datetime
 import shutil
 import string
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,14 @@ from hydra import initialize_config_dir
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from samples import composed, config_files, mutations
 
 from pipeline import config
 from pipeline.command import UserError
 from pipeline.config import CONF
 
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+COMPOSED = composed()
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
 
 # `${` and `???` mean something to OmegaConf, in conf/ as in params.yaml.
@@ -42,6 +46,10 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, min_size=1),
     max_leaves=8,
 )
+
+# What may come in place of a value or a key.
+ODD = VALUES | st.floats() | st.dates() | st.integers(10**4000, 10**4001) | st.binary(max_size=4)
+KEYS = SCALARS | st.floats() | st.dates() | st.sampled_from(["_target_", "function-x", "a" * 300])
 
 
 def params(folder: Path, text: str) -> Path:
@@ -297,6 +305,130 @@ def test_bad_composed_file_is_one_line(tmp_path: Path, content: bytes | None, sa
         config.load(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def nested(line: str) -> str:
+    """Nine anchors, each of nine aliases of the one before it: 9⁹ values in half a kilobyte."""
+    lines = [f"model: &a0 {line}"]
+    for n in range(1, 9):
+        aliases = ", ".join([f"*a{n - 1}"] * 9)
+        lines.append(f"a{n}: &a{n} " + ("{<<: [%s]}" if "{" in line else "[%s]") % aliases)
+    return "\n".join(lines)
+
+
+# Most of these once ended in a traceback, and those of `nested` in no memory.
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (nested("[x]"), "more than 10,000 values"),
+        (nested("{x: 1}"), "more than 10,000 values"),
+        ("train: &a [*a]", "nested too deep"),
+        ("train: &a {b: *a}", "nested too deep"),
+        ("train: " + "[" * 40 + "]" * 40, "nested too deep"),
+        ("train: " + "[" * 1000, "nested too deep"),
+        ("train: 0x" + "f" * 5000, "line 1: a number of 5002 digits"),
+        ("a: b\ntrain: " + "9" * 5000, "line 2: a number of 5000 digits"),
+        ("train: 1:" + "59:" * 500 + "1.5", "too large"),
+        ("train: !!int x", "not YAML"),
+        ("train: !!int ''", "not YAML"),
+        ("train: !!bool x", "not YAML"),
+        ("a: !!python/object/apply:os.getcwd []", "'python/object/apply:os.getcwd' is no plain"),
+        ("? !!binary R0lG\n: 1", "'binary' is no plain value"),
+        ("train: !!set {a}", "'set' is no plain value"),
+        ("a: 1\n---\nb: 2", "not YAML"),
+    ],
+)
+@pytest.mark.parametrize("read", [config.load, config.read_params])
+def test_yaml_that_is_no_configuration_is_one_line(
+    tmp_path: Path, read: Callable[[Path], object], text: str, said: str
+) -> None:
+    path = params(tmp_path, text)
+    with pytest.raises(UserError, match=said) as error:
+        read(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize("read", [config.load, config.read_params])
+def test_folder_in_place_of_a_file_is_one_line(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    with pytest.raises(UserError, match="directory"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"function-x": 1}, r"^function-x .* no such key"),
+        ({"schedule": {"_target_": ["a"]}}, "^schedule .*_target_"),
+        ({"data": {"_target_": [], **COMPOSED["data"]}}, "^data._target_ .*no such key"),
+        ({"tracking": {"experiment": "\ud800", "run_name": None}}, "surrogate|escape"),
+        ({"model": ["x" * 10_000]}, "^model "),
+    ],
+)
+def test_mistake_in_a_composed_file_is_one_line(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / "composed.yaml"
+    path.write_text(yaml.safe_dump(COMPOSED | change))
+    with pytest.raises(UserError, match=said) as error:
+        config.load(path)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize("key", ["a" * 300, "a\0", "\ud800", "/tmp", "..", "."])
+def test_key_that_no_folder_can_be_named_is_no_group(tmp_path: Path, key: str) -> None:
+    path = params(tmp_path, yaml.safe_dump({key: 1}))
+    assert config.read_params(path) == [f"{key}=1"]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.binary(max_size=64)
+    | st.text(max_size=64).map(str.encode)
+    | st.text("[]{}&*!?:-|><%@#'\"\\ \n=~,.0x1a", max_size=32).map(str.encode)
+    | st.sampled_from(config_files()).flatmap(mutations)
+)
+def test_arbitrary_bytes_are_a_configuration_or_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "any.yaml"
+    path.write_bytes(content)
+    for read in (config.load, config.read_params):
+        with suppress(UserError):
+            read(path)
+
+
+def places(values: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value in nested mappings and lists."""
+    if isinstance(values, dict):
+        items = list(values.items())
+    else:
+        items = list(enumerate(values)) if isinstance(values, list) else []
+    inside = [place for key, value in items for place in places(value, (*above, key))]
+    return [(*above, key) for key, _ in items] + inside
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_other_values_are_a_configuration_or_one_line(tmp_path: Path, data: st.DataObject) -> None:
+    values = copy.deepcopy(COMPOSED)
+    for _ in range(data.draw(st.integers(1, 3))):
+        *above, key = data.draw(st.sampled_from(places(values)))
+        section: Any = values
+        for part in above:
+            section = section[part]
+        if isinstance(section, dict) and data.draw(st.booleans()):
+            section[data.draw(KEYS)] = section.pop(key)
+        else:
+            section[key] = data.draw(ODD)
+    path = tmp_path / "composed.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with suppress(UserError):
+        config.load(path)
+    with suppress(UserError):
+        config.read_params(path)
 
 
 def test_missing_params_file_says_what_to_write(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from samples import idx_files, mutations
 
 from pipeline import idx
 
@@ -31,7 +32,11 @@ def test_known_file() -> None:
     assert idx.dump(np.array([[1, 2, 3], [4, 5, 6]], np.uint8)) == content
 
 
-@given(st.binary(max_size=64) | st.binary(max_size=64).map(lambda rest: b"\0\0\x08" + rest))
+@given(
+    st.binary(max_size=64)
+    | st.binary(max_size=64).map(lambda rest: b"\0\0\x08" + rest)
+    | st.sampled_from(idx_files()).flatmap(mutations)
+)
 def test_arbitrary_bytes_are_an_array_or_a_value_error(content: bytes) -> None:
     try:
         array = idx.parse(content)
@@ -60,6 +65,9 @@ def test_cut_or_lengthened_file_is_refused(array: NDArray[np.uint8], data: st.Da
         (bytes([0, 0, 8, 0]), "no dimensions"),
         (bytes([0, 0, 8, 3, 0, 0, 0, 1]), "cut off"),
         (struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3), "has 16 bytes"),
+        # As long as promised, yet of shapes that NumPy has not.
+        (struct.pack(">HBB65IB", 0, 8, 65, *[1] * 65, 7), "dimension"),
+        (struct.pack(">HBB3I", 0, 8, 3, 0, *[2**32 - 1] * 2), "too big|dimension"),
     ],
 )
 def test_refusal_says_what_is_wrong(content: bytes, said: str) -> None:

@@ -1,10 +1,15 @@
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
+import requests
 
 from pipeline import tracking
 from pipeline.command import UserError
@@ -86,3 +91,43 @@ def test_run_of_a_dead_process_is_closed(store: Path) -> None:
         states = {run.info.run_id: run.info.status for run in runs}
     assert states.pop(alive.info.run_id) == "RUNNING"
     assert list(states.values()) == ["KILLED"]
+
+
+def test_mlflow_ui_listens_to_this_machine_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "ui", "--port", str(port)]
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+    family = [psutil.Process(server.pid)]
+    try:
+        deadline = time.monotonic() + 180
+        while not answers(port):
+            assert server.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.5)
+        family += family[0].children(recursive=True)
+        sockets = [s for process in family for s in process.net_connections("tcp")]
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            family += family[0].children(recursive=True)  # workers may have come since
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        server.wait()
+    listening = {s.laddr for s in sockets if s.status == psutil.CONN_LISTEN}
+    assert port in {address.port for address in listening}
+    assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+
+
+def answers(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok
+    except requests.RequestException:
+        return False
