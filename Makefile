@@ -52,7 +52,7 @@ demo: $(READY)  ## run it on 5,000 digits that are installed already, beside you
 
 .PHONY: test
 test: lint  ## every check: lint, types, unit and end-to-end tests
-	python -m pytest -m 'not long'
+	python -m pytest -n 2 --dist loadfile -m 'not long'
 
 .PHONY: test-fast
 test-fast: $(READY)  ## the inner loop: tests that take no training
