@@ -391,6 +391,14 @@ def compose_search(arguments: Sequence[str] = (), conf: Path = CONF) -> Search:
     return _validate(_SEARCH, sections, file_of)
 
 
+def choices(arguments: Sequence[str], conf: Path = CONF) -> dict[str, str]:
+    """The file that a composition takes from each group, but for the preset's."""
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        config = _hydra_compose(list(arguments), {}, conf)
+    picked = config.hydra.runtime.choices
+    return {k: v for k, v in picked.items() if (conf / k).is_dir() and k != "experiment"}
+
+
 def typed(config: DictConfig) -> Config:
     """What `compose` gives, as the type that functions take."""
     return validate(OmegaConf.to_container(config))

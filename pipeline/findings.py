@@ -4,8 +4,9 @@ import csv
 import io
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,29 +26,32 @@ _NAMES = {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}
 
 def write(folder: Path, study: Any, sweep: Sweep, space: Space) -> None:
     """Write trials.csv, and those plots that the trials are enough for."""
-    trials = counted(study)
-    write_text(folder / "trials.csv", _table(trials, sweep, space))
-    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    if sweep.replicates:
-        write_text(folder / "interval.txt", interval([t.value for t in complete]) + "\n")
-        return
-    _draw_all(folder, study, complete, sweep, space)
+    write_text(folder / "trials.csv", _table(counted(study), sweep, space))
+    complete = _complete(study)
+    if sweep.replicates and complete:
+        write_text(folder / "spread.txt", spread(study) + "\n")
+    elif complete:
+        _draw_all(folder, study, complete, sweep, space)
 
 
-def interval(values: Sequence[float | None]) -> str:
-    """Mean, standard deviation, and Student's 95 % interval of the mean (Student, 1908)."""
+def spread(study: Any) -> str:
+    """Of replicates: mean, standard deviation, and the mean's 95 % interval (Student, 1908)."""
     from scipy.stats import t
 
-    array = np.array(values, float)
-    mean = f"mean {array.mean():.4f}"
-    if len(array) < 2:
+    values = np.array([trial.value for trial in _complete(study)], float)
+    mean = f"mean {values.mean():.4f}"
+    if len(values) < 2:
         return f"{mean} of one seed: no spread"
-    deviation = array.std(ddof=1)
-    half = t.ppf(0.975, len(array) - 1) * deviation / math.sqrt(len(array))
+    deviation = values.std(ddof=1)
+    half = t.ppf(0.975, len(values) - 1) * deviation / math.sqrt(len(values))
     return (
         f"{mean}, standard deviation {deviation:.4f}, 95 % interval "
-        f"{array.mean() - half:.4f} to {array.mean() + half:.4f}, {len(array)} seeds"
+        f"{values.mean() - half:.4f} to {values.mean() + half:.4f}, {len(values)} seeds"
     )
+
+
+def _complete(study: Any) -> "list[FrozenTrial]":
+    return [trial for trial in counted(study) if trial.state.name == "COMPLETE"]
 
 
 def _table(trials: "list[FrozenTrial]", sweep: Sweep, space: Space) -> str:
@@ -82,9 +86,10 @@ def _draw_all(
     name = _NAMES[sweep.metric]
     names = [p.name for p in space.searched if any(p.name in t.params for t in complete)]
     varied = [n for n in names if len({t.params[n] for t in complete if n in t.params}) > 1]
-    drawn: dict[str, Callable[[], Any]] = {}
-    if complete:
-        drawn["history"] = lambda: plots.plot_optimization_history(study, target_name=name)
+    drawn: dict[str, Callable[[], Any]] = {
+        "history": lambda: plots.plot_optimization_history(study, target_name=name)
+    }
+    if names:
         drawn["slices"] = lambda: plots.plot_slice(study, params=names, target_name=name)
     if len(complete) > 1 and names:
         drawn["parallel"] = lambda: plots.plot_parallel_coordinate(
@@ -120,9 +125,13 @@ def _curve(complete: "list[FrozenTrial]", name: str, sweep: Sweep) -> "Figure":
 
 
 def _figure(axes: Any) -> "Figure":
-    """The figure of what Optuna draws: one plot, or a row of them."""
-    figure = np.ravel(axes)[0].figure
-    figure.set_size_inches(max(7, 3 * np.size(axes)), 4.5)
+    """The figure of what Optuna draws, one plot or a row of them, with room for long names."""
+    row = list(np.ravel(axes))
+    for axis in row if len(row) > 1 else []:
+        axis.set_xlabel(fill(axis.get_xlabel(), 24))
+        axis.tick_params(axis="x", labelrotation=45)
+    figure = row[0].figure
+    figure.set_size_inches(max(9, 2.5 * len(row)), 4.5)
     return figure
 
 

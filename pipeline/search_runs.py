@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import config, data, process, tracking
 from pipeline.command import UserError
 from pipeline.config import Config
-from pipeline.space import Space, merge, values_of
+from pipeline.space import merge
 from pipeline.train import Seeds
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def open_search(cfg: Config, prepared: Path, name: str, search: str) -> str:
         return run_id
 
 
-def settle(parent: str, trials: "Iterable[FrozenTrial]", task: "Task", space: Space) -> None:
+def settle(parent: str, trials: "Iterable[FrozenTrial]", task: "Task") -> None:
     """Bring each trial's run in line with the study.
 
     Args:
@@ -144,7 +144,7 @@ def settle(parent: str, trials: "Iterable[FrozenTrial]", task: "Task", space: Sp
     import mlflow
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-    from pipeline.study import FAILURE, HISTORY
+    from pipeline.study import FAILURE, HISTORY, OVERRIDES
 
     with tracking.explained():
         tracking.close_dead_runs()
@@ -158,7 +158,7 @@ def settle(parent: str, trials: "Iterable[FrozenTrial]", task: "Task", space: Sp
         child, state = known.get(trial.number), trial.state.name
         if child and (child.info.status, child.data.tags.get(STATE)) == (_STATUS[state], state):
             continue
-        overrides = space.overrides(values_of(trial.params))
+        overrides = trial.user_attrs.get(OVERRIDES, [])
         try:
             cfg = config.typed(config.compose(merge(task.base, overrides)))
         except UserError:

@@ -26,9 +26,9 @@ from pipeline.space import Parameter, Params, Space
 
 VOID = "void"  # why a trial does not count
 FAILURE = "failure"  # why one failed
+OVERRIDES = "overrides"  # what its parameters come to
 HISTORY = "history"  # what its epochs measured
 THREADS = "threads"  # of TensorFlow
-BEST = "best"  # the epoch whose weights its model has
 _OWNER = "process"  # that runs it
 _AGAIN = "requeued"  # the number of the trial whose parameters it has
 _LOSSES = "losses"  # how often that went on
@@ -102,7 +102,7 @@ class Store:
 
 
 def claim(store: Store, study: Study, space: Space, sweep: Sweep) -> optuna.Trial | None:
-    """Begin a trial that no other has begun, its parameters chosen.
+    """Begin a trial that no other has begun, its parameters chosen and its overrides noted.
 
     Returns:
         None when there are enough, those included that others run now.
@@ -117,9 +117,10 @@ def claim(store: Store, study: Study, space: Space, sweep: Sweep) -> optuna.Tria
             study.sampler, study.pruner = _strategy(sweep, len(every))
             trial = study.ask()
             trial.set_user_attr(_OWNER, process.identity())
-            space.overrides(partial(Parameter.suggest, trial=trial))
+            overrides = space.overrides(partial(Parameter.suggest, trial=trial))
             known = {_key(_params(t)) for t in every if t.number != trial.number and not _void(t)}
             if _key(trial.params) not in known:
+                trial.set_user_attr(OVERRIDES, overrides)
                 return trial
             trial.set_user_attr(VOID, "its parameters are those of another")
             study.tell(trial, state=TrialState.FAIL)
@@ -178,6 +179,14 @@ def counted(study: Study, running: bool = False) -> list[FrozenTrial]:
 def failed(study: Study) -> list[FrozenTrial]:
     """The trials that failed by themselves."""
     return [trial for trial in counted(study) if trial.state == TrialState.FAIL]
+
+
+def best(study: Study) -> FrozenTrial | None:
+    """The best trial; None where none is complete."""
+    try:
+        return study.best_trial
+    except ValueError:
+        return None
 
 
 def hopeless(study: Study, sweep: Sweep) -> bool:

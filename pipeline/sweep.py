@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from pipeline import command, config, data, process, space
 from pipeline.command import UserError
 from pipeline.config import Config, Search, Sweep, root
-from pipeline.space import Space, merge, values_of
+from pipeline.space import merge
 from pipeline.worker import Task, work
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
         print(f"{sweep.name}: the space has no more than {total} combinations")
     status = "KILLED"
     try:
-        with _shown(store, sweep, found, total):
+        with _shown(store, sweep, total):
             while len(study.counted(opened)) < total and not study.hopeless(opened, sweep):
                 _place(given, task)
         findings.write(store.folder / "findings", opened, sweep, found)
@@ -79,8 +79,8 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
             study.requeue_lost(opened)
         if parent_run:
             try:
-                search_runs.settle(parent_run, study.counted(opened), task, found)
-                best = _tags(opened, found)
+                search_runs.settle(parent_run, study.counted(opened), task)
+                best = _tags(opened)
                 search_runs.close_search(parent_run, status, store.folder / "findings", best)
             except tracking.UnreachableError as error:
                 behind = error
@@ -93,7 +93,7 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
             f"than sweep.max_failed_fraction, {sweep.max_failed_fraction}; the last one, trial "
             f"{failures[-1].number}: {failures[-1].user_attrs[study.FAILURE]}"
         )
-    _report(opened, sweep, found, store.folder / "findings")
+    _report(opened, sweep, store.folder / "findings")
 
 
 def main() -> None:
@@ -193,7 +193,7 @@ def _place(given: Search, task: Task) -> None:
 
 
 @contextmanager
-def _shown(store: "Store", sweep: Sweep, found: Space, total: int) -> Iterator[None]:
+def _shown(store: "Store", sweep: Sweep, total: int) -> Iterator[None]:
     """Show how the search stands while the block runs, and each trial as it ends."""
     from tqdm import tqdm
 
@@ -211,10 +211,10 @@ def _shown(store: "Store", sweep: Sweep, found: Space, total: int) -> Iterator[N
         for trial in sorted(ended, key=lambda trial: trial.datetime_complete or trial.number):
             if trial.number not in told:
                 told.add(trial.number)
-                bar.write(_line(trial, sweep, found), file=sys.stdout)
+                bar.write(_line(trial, sweep.metric), file=sys.stdout)
                 sys.stdout.flush()
         count = [trial.state.name for trial in begun].count
-        best = _best(opened)
+        best = study.best(opened)
         bar.n = len(ended)
         bar.set_postfix_str(
             f"{count('RUNNING')} running, {count('PRUNED')} pruned, {count('FAIL')} failed"
@@ -236,49 +236,43 @@ def _shown(store: "Store", sweep: Sweep, found: Space, total: int) -> Iterator[N
         bar.close()
 
 
-def _line(trial: "FrozenTrial", sweep: Sweep, found: Space) -> str:
-    from pipeline.study import FAILURE
+def _line(trial: "FrozenTrial", metric: str) -> str:
+    from pipeline.study import FAILURE, OVERRIDES
 
     what = {
-        "COMPLETE": lambda: f"{sweep.metric} {trial.value:.4f}",
+        "COMPLETE": lambda: f"{metric} {trial.value:.4f}",
         "PRUNED": lambda: f"pruned after epoch {trial.last_step}",
         "FAIL": lambda: f"failed, {trial.user_attrs[FAILURE]}",
     }[trial.state.name]()
-    values = ", ".join(found.overrides(values_of(trial.params)))
     seconds = f"{trial.duration.total_seconds():.1f} s" if trial.duration else ""
+    values = " ".join(trial.user_attrs.get(OVERRIDES, []))
     return f"trial {trial.number}: {what}, {seconds}: {values}"
 
 
-def _best(opened: "Study") -> "FrozenTrial | None":
-    try:
-        return opened.best_trial
-    except ValueError:  # none is complete
-        return None
-
-
-def _tags(opened: "Study", found: Space) -> dict[str, Any]:
+def _tags(opened: "Study") -> dict[str, Any]:
     """What the search's run says of the best trial."""
-    best = _best(opened)
+    from pipeline import study
+
+    best = study.best(opened)
     if best is None:
         return {}
-    overrides = " ".join(found.overrides(values_of(best.params)))
+    overrides = " ".join(best.user_attrs[study.OVERRIDES])
     return {"best.trial": best.number, "best.value": best.value, "best.overrides": overrides}
 
 
-def _report(opened: "Study", sweep: Sweep, found: Space, findings: Path) -> None:
+def _report(opened: "Study", sweep: Sweep, folder: Path) -> None:
     """Say what a search found."""
-    from pipeline.findings import interval
+    from pipeline import study
+    from pipeline.findings import spread
 
-    best = _best(opened)
+    best = study.best(opened)
     if best is None:
         print(f"{sweep.name}: no trial is complete")
-        return
-    if sweep.replicates:
-        values = [t.value for t in opened.get_trials(deepcopy=False) if t.state.name == "COMPLETE"]
-        print(f"{sweep.name}: {sweep.metric} {interval(values)}")
-        return
-    print(f"best: trial {best.number}, {_line(best, sweep, found).partition(': ')[2]}")
-    print(f"plots and table: {findings}; make promote STUDY={sweep.name}")
+    elif sweep.replicates:
+        print(f"{sweep.name}: {sweep.metric} {spread(opened)}")
+    else:
+        print(f"best is {_line(best, sweep.metric)}")
+        print(f"table and plots: {folder}; to make a preset of it: make promote STUDY={sweep.name}")
 
 
 if __name__ == "__main__":

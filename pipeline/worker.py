@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline import address, config, process
 from pipeline.command import UserError
 from pipeline.config import Sweep
-from pipeline.space import merge, parse, values_of
+from pipeline.space import merge, parse
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -65,16 +65,13 @@ def work(task: Task) -> None:
         space = parse(task.sweep)
         parent_run = task.parent_run
         while trial := study.claim(task.store, opened, space, task.sweep):
-            overrides = space.overrides(values_of(trial.params))
-            parent_run = run_trial(task, opened, trial, overrides, parent_run)
+            parent_run = run_trial(task, opened, trial, parent_run)
             # What Keras holds of the last model, and what holds itself in a circle.
             keras.utils.clear_session(free_memory=True)
             gc.collect()
 
 
-def run_trial(
-    task: Task, study: "Study", trial: "Trial", overrides: list[str], parent_run: str
-) -> str:
+def run_trial(task: Task, study: "Study", trial: "Trial", parent_run: str) -> str:
     """Train what a trial's overrides say; tell the study how it ended.
 
     A trial that fails, whatever the reason, is recorded as failed.
@@ -86,12 +83,12 @@ def run_trial(
     from optuna.trial import TrialState
 
     from pipeline.search_runs import TrialRun
-    from pipeline.study import BEST, FAILURE, HISTORY, THREADS
+    from pipeline.study import FAILURE, HISTORY, OVERRIDES, THREADS
     from pipeline.train import train
 
-    metric, run = task.sweep.metric, None
+    metric, run, value = task.sweep.metric, None, None
+    overrides = trial.user_attrs[OVERRIDES]
     history: list[dict[str, float]] = []
-    value = None
     trial.set_user_attr(THREADS, task.threads)
     try:
         cfg = config.typed(config.compose(merge(task.base, overrides)))
@@ -110,7 +107,6 @@ def run_trial(
         if not math.isfinite(best[metric]):
             raise UserError(f"{metric} is {best[metric]}")
         state, failure, value = TrialState.COMPLETE, "", best[metric]
-        trial.set_user_attr(BEST, best)
     except TrialPruned:
         state, failure = TrialState.PRUNED, ""
     except Exception as error:
