@@ -78,6 +78,15 @@ fuzz: $(READY)  ## look for input that crashes a reader: make fuzz [FUZZ_SECONDS
 			exit 1; }; \
 	done
 
+.PHONY: sweep
+sweep: $(READY)  ## search: make sweep [SWEEP=depth] [TRIALS=30] [WORKERS=2] [ARGS="train.epochs=3 ..."]
+	python -m pipeline.sweep $(if $(SWEEP),sweep=$(SWEEP)) $(if $(TRIALS),sweep.trials=$(TRIALS)) \
+		$(if $(WORKERS),sweep.workers=$(WORKERS)) $(ARGS)
+
+.PHONY: promote
+promote: $(READY)  ## make a preset of a search's best trial: make promote STUDY=depth
+	python -m pipeline.promote $(STUDY)
+
 .PHONY: ui
 ui: $(READY)  ## browse the runs at http://127.0.0.1:5000
 	mlflow ui

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, dataclass_transform
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 import yaml
 from hydra import compose as hydra_compose
@@ -249,6 +249,39 @@ _CONFIG = TypeAdapter(Config)
 _YAML_KINDS = {"null", "bool", "int", "float", "str", "timestamp", "seq", "map", "merge"}
 
 
+@_typed
+class Sweep:
+    """A search; `pipeline.space` reads its `params`."""
+
+    name: Slug
+    metric: Literal["val_loss", "val_accuracy"]
+    direction: Literal["minimize", "maximize"]
+    trials: Count
+    workers: Count
+    sampler: Target
+    pruner: Target
+    max_failed_fraction: Annotated[float, Field(ge=0, le=1)]
+    replicates: bool
+    params: Annotated[dict[str, Any], Field(min_length=1)]
+
+
+@_typed
+class Launcher:
+    """Where a search's workers run."""
+
+    backend: Literal["loky"]
+
+
+@_typed
+class Search:
+    sweep: Sweep
+    launcher: Launcher
+
+
+_SEARCH = TypeAdapter(Search)
+T = TypeVar("T")
+
+
 def root() -> Path:
     """The repository whose MLflow store, checkpoints and mirrors count.
 
@@ -283,7 +316,7 @@ def _read_yaml(path: Path, missing: str) -> Any:
         raise UserError(f"{path} is nested too deep") from None
     # PyYAML lets through what Python says of `!!int x`, `!!bool x`, or `!!int ''`.
     except (yaml.YAMLError, ValueError, LookupError, OverflowError) as error:
-        raise UserError(f"{path} is not YAML: {_one_line(error)}") from None
+        raise UserError(f"{path} is not YAML: {one_line(error)}") from None
 
 
 def _check_yaml(root: yaml.Node, path: Path) -> None:
@@ -324,7 +357,10 @@ def save(config: DictConfig, path: Path) -> None:
 
 
 def compose(
-    arguments: Sequence[str] = (), params: Path | None = None, conf: Path = CONF
+    arguments: Sequence[str] = (),
+    params: Path | None = None,
+    conf: Path = CONF,
+    source: str = "the command line",
 ) -> DictConfig:
     """Compose `conf`, with the overrides of a params file and then of the command line on top.
 
@@ -332,6 +368,7 @@ def compose(
         arguments: overrides in Hydra's grammar, such as `model=mlp` or `train.epochs=3`.
         params: a params.yaml; see `read_params`.
         conf: the folder of config groups.
+        source: where the arguments are from, for errors.
 
     Returns:
         The resolved configuration, valid as a `Config`.
@@ -339,11 +376,11 @@ def compose(
     Raises:
         UserError: naming the key, the file (or the command line) and the nearest valid names.
     """
-    origin = {o.key_or_group: "the command line" for o in _parse(arguments, "the command line")}
+    origin = {override.key_or_group: source for override in parse(arguments, source)}
     overrides = list(arguments)
     if params is not None:
         overrides = merge_overrides(params, arguments, conf)
-        for override in _parse(overrides, params.name):
+        for override in parse(overrides, params.name):
             origin.setdefault(override.key_or_group, params.name)
     with initialize_config_dir(str(conf), version_base="1.3"):
         config = _hydra_compose(overrides, origin, conf)
@@ -366,9 +403,56 @@ def compose(
         values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         key = str(error.full_key)
-        raise UserError(f"{key} ({file_of(key)}): {_one_line(error)}") from None
+        raise UserError(f"{key} ({file_of(key)}): {one_line(error)}") from None
     validate(values, file_of)
     return DictConfig(values)
+
+
+def compose_search(arguments: Sequence[str] = (), conf: Path = CONF) -> Search:
+    """Compose the sections of a search, from such arguments as `sweep=depth sweep.trials=30`.
+
+    They are in no other configuration: a stage knows nothing of searches.
+
+    Raises:
+        UserError: naming the key, the file (or the command line) and the nearest valid names.
+    """
+    source = "the command line"
+    origin = {override.key_or_group: source for override in parse(arguments, source)}
+    picks = {"sweep": "default", "launcher": "local"}
+    picks |= {
+        key: text.partition("=")[2] for text in arguments if (key := text.split("=")[0]) in picks
+    }
+    values = [text for text in arguments if text.split("=")[0] not in picks]
+    groups = [f"+{group}={choice}" for group, choice in picks.items()]
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        config = _hydra_compose([*groups, *values], origin, conf)
+
+    def file_of(key: str) -> str:
+        group = key.split(".")[0]
+        written = next((part for part in _ancestors(key)[:-1] if part in origin), None)
+        return origin[written] if written else f"{conf.name}/{group}/{picks.get(group)}.yaml"
+
+    try:
+        sections: Any = {
+            group: OmegaConf.to_container(config[group], throw_on_missing=True) for group in picks
+        }
+    except OmegaConfBaseException as error:
+        key = str(error.full_key)
+        raise UserError(f"{key} ({file_of(key)}): {one_line(error)}") from None
+    return _validate(_SEARCH, sections, file_of)
+
+
+def choices(arguments: Sequence[str], conf: Path = CONF) -> dict[str, str]:
+    """The file that a composition takes from each group, but for the preset's."""
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        config = _hydra_compose(list(arguments), {}, conf)
+    picked = config.hydra.runtime.choices
+    return {k: v for k, v in picked.items() if (conf / k).is_dir() and k != "experiment"}
+
+
+def typed(config: DictConfig) -> Config:
+    """What `compose` gives, as the type that functions take."""
+    return validate(OmegaConf.to_container(config))
 
 
 def read_params(params: Path, conf: Path = CONF) -> list[str]:
@@ -389,7 +473,7 @@ def read_params(params: Path, conf: Path = CONF) -> list[str]:
             if value is None:
                 continue
             if not isinstance(value, str):
-                names = ", ".join(_options(key, conf))
+                names = ", ".join(options_of(key, conf))
                 raise UserError(
                     f"{params.name}: {key} must name one of {names}, not {value!r:.200}"
                 )
@@ -439,13 +523,14 @@ def _flatten(values: dict[Any, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return flat
 
 
-def _parse(overrides: Sequence[str], source: str) -> list[Override]:
+def parse(overrides: Sequence[str], source: str) -> list[Override]:
+    """Parse overrides in Hydra's grammar; `UserError` names the one that is not in it."""
     parsed = []
     for text in overrides:
         try:
             parsed += OverridesParser.create().parse_overrides([text])
         except HydraException as error:
-            raise UserError(f"{text!r} ({source}): {_one_line(error)}") from None
+            raise UserError(f"{text!r} ({source}): {one_line(error)}") from None
     return parsed
 
 
@@ -454,19 +539,19 @@ def _hydra_compose(overrides: list[str], origin: dict[str, str], conf: Path) -> 
     try:
         return hydra_compose("config", overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        failure = _one_line(error)  # ValueError: Hydra's answer to `model=null`
+        failure = one_line(error)  # ValueError: Hydra's answer to `model=null`
     except yaml.YAMLError as error:
-        raise UserError(f"a file of {conf.name}/ is not YAML: {_one_line(error)}") from None
+        raise UserError(f"a file of {conf.name}/ is not YAML: {one_line(error)}") from None
     # Which override was it? The groups alone compose, unless a choice is wrong.
     groups = _groups(conf)
     picks = [o for o in overrides if o.split("=")[0].lstrip("+~") in groups]
     for override in picks:
-        group, _, choice = override.partition("=")
-        options = _options(group.lstrip("+~"), conf)
+        group, _, choice = override.lstrip("+~").partition("=")
+        options = options_of(group, conf)
         if choice and choice not in options:
             raise UserError(
                 f"{group}={choice} ({origin.get(group, 'an override')}): there is no "
-                f"{conf.name}/{group}/{choice}.yaml{_nearest(choice, options)}"
+                f"{conf.name}/{group}/{choice}.yaml{nearest(choice, options)}"
             )
     try:
         base = hydra_compose("config", picks)
@@ -483,7 +568,7 @@ def _hydra_compose(overrides: list[str], origin: dict[str, str], conf: Path) -> 
                     names = sorted({*names, *groups})
                 parent = ".".join(key.split(".")[:depth])
                 where = f" in {parent}" if parent else ""
-                raise UserError(f"{key} ({source}): no key {part!r}{where}{_nearest(part, names)}")
+                raise UserError(f"{key} ({source}): no key {part!r}{where}{nearest(part, names)}")
             node = node[part] if not OmegaConf.is_missing(node, part) else None
     source = next((f"{key} ({of}): " for key, of in origin.items() if key in failure), "")
     raise UserError(f"{source}{failure}")
@@ -495,25 +580,28 @@ def validate(values: Any, file_of: Callable[[str], str] = lambda key: "given") -
     Raises:
         UserError: naming the key, the file that `file_of` says it is from, and the nearest names.
     """
+    return _validate(_CONFIG, values, file_of)
+
+
+def _validate(schema: "TypeAdapter[T]", values: Any, file_of: Callable[[str], str]) -> T:
     try:
-        return _CONFIG.validate_json(_json(values))
+        return schema.validate_json(_json(values))
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
         path = [str(part) for part in first["loc"]]
         key = ".".join(path) or "the configuration"
         if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            message = f"no such key{_nearest(path[-1], _names_at(path[:-1], values))}"
+            message = f"no such key{nearest(path[-1], _names_at(schema._type, path[:-1], values))}"
         elif first["type"] in ("missing", "missing_argument", "missing_keyword_only_argument"):
             message = "missing"
         else:
-            message = f"{_one_line(first['msg'])}, not {first['input']!r:.200}"
+            message = f"{one_line(first['msg'])}, not {first['input']!r:.200}"
         more = f" (and {len(others)} more)" if others else ""
         raise UserError(f"{key} ({file_of(key)}): {message}{more}") from None
 
 
-def _names_at(path: list[str], values: Any) -> list[str]:
+def _names_at(type_: Any, path: list[str], values: Any) -> list[str]:
     """The keys that the schema knows at a place of the configuration."""
-    type_: Any = Config
     for part in path:
         fields = getattr(type_, "__dataclass_fields__", {})
         type_ = fields[part].type if part in fields else None
@@ -544,11 +632,13 @@ def _groups(conf: Path) -> set[str]:
     return {path.relative_to(conf).as_posix() for path in conf.rglob("*") if path.is_dir()}
 
 
-def _options(group: str, conf: Path) -> list[str]:
+def options_of(group: str, conf: Path = CONF) -> list[str]:
+    """The choices of a config group."""
     return sorted(path.stem for path in (conf / group).glob("*.yaml"))
 
 
-def _nearest(name: str, valid: list[str]) -> str:
+def nearest(name: str, valid: list[str]) -> str:
+    """The end of an error about a name: those that it is like, else all that are valid."""
     near = difflib.get_close_matches(name, valid, n=3)
     if near:
         return f"; did you mean {' or '.join(near)}?"
@@ -560,5 +650,5 @@ def _json(values: Any) -> str:
     return json.dumps(values, default=str)
 
 
-def _one_line(error: object) -> str:
+def one_line(error: object) -> str:
     return " ".join(str(error).split())

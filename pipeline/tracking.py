@@ -12,16 +12,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import psutil
 import yaml
 from filelock import FileLock
 
-from pipeline import address, data
+from pipeline import address, data, process
 from pipeline.checkpoint import Checkpoints
 from pipeline.command import UserError
 from pipeline.config import Config, root
@@ -41,7 +41,6 @@ TRAINING = "training.fingerprint"  # the tag by which a training that was stoppe
 CHAMPION = "champion"
 CATCH_UP = "When the store is back, `make track` completes the run."
 
-_HOST = platform.node()
 _PACKAGES = ("keras", "numpy", "mlflow", "dvc", "hydra-core")
 
 
@@ -76,7 +75,7 @@ class TrainingRun:
         if self.behind:
             return
         try:
-            with _explained():
+            with explained():
                 action()
         except survives as error:
             self.behind = error
@@ -116,7 +115,7 @@ class TrainingRun:
         )
         mlflow.log_metrics(
             {key: value for key, value in metrics.items() if key.startswith("validation_")},
-            dataset=_dataset(self.cfg, self.prepared, "validation"),
+            dataset=dataset(self.cfg, self.prepared, "validation"),
             model_id=info.model_id,
             run_id=self.run_id,
         )
@@ -132,15 +131,15 @@ class TrainingRun:
         from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
         connect(self.cfg.tracking.experiment)
-        _close_dead_runs()
+        close_dead_runs()
         run = _open_run(self.cfg, checkpoints)
         self.run_id = run.info.run_id
         client = mlflow.MlflowClient()
         if "failure" in run.data.tags:
             client.delete_tag(self.run_id, "failure")
         seeds = {f"seed.{k}": v for k, v in vars(Seeds.derive(self.cfg.train.seed)).items()}
-        params = {**_flatten(_composed()), **seeds}
-        tags = {**_process(), DATA_DIGEST: data.digest(self.prepared), **_environment()}
+        params = {**flatten(_composed()), **seeds}
+        tags = {**process.identity(), DATA_DIGEST: data.digest(self.prepared), **environment()}
         if init:
             tags[INIT_DIGEST] = sha256(init)
             parent = _find(self.cfg.tracking.experiment, sha256(init))
@@ -154,7 +153,7 @@ class TrainingRun:
         )
         client.log_artifact(self.run_id, "composed.yaml")
         for split, context in (("train", "training"), ("validation", "validation")):
-            _log_input(self.run_id, _dataset(self.cfg, self.prepared, split), context)
+            log_input(self.run_id, dataset(self.cfg, self.prepared, split), context)
         history = client.get_metric_history(self.run_id, "val_loss")
         self._logged = {metric.step for metric in history}
 
@@ -217,41 +216,22 @@ def _open_run(cfg: Config, checkpoints: Checkpoints) -> "Run":
     return client.create_run(
         experiment.experiment_id,
         run_name=cfg.tracking.run_name,
-        tags=resolve_tags({TRAINING: name, **_process()}),
+        tags=resolve_tags({TRAINING: name, **process.identity()}),
     )
 
 
-def _close_dead_runs() -> None:
+def close_dead_runs() -> None:
     """Mark runs as killed that say RUNNING, and whose process on this machine is dead."""
     import mlflow
 
     client = mlflow.MlflowClient()
     running = mlflow.search_runs(
-        filter_string=f"attributes.status = 'RUNNING' and tags.`process.host` = '{_HOST}'",
+        filter_string=f"attributes.status = 'RUNNING' and tags.`process.host` = '{process.HOST}'",
         output_format="list",
     )
     for run in running:
-        try:
-            process = psutil.Process(int(run.data.tags["process.id"]))
-            alive = _started(process) == run.data.tags["process.started"]
-        except psutil.NoSuchProcess:
-            alive = False
-        if not alive:
+        if not process.is_alive(run.data.tags):
             client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _process() -> dict[str, str]:
-    """Which process a run belongs to; its start tells it from a later one of the same number."""
-    return {
-        "process.host": _HOST,
-        "process.id": str(os.getpid()),
-        "process.started": _started(psutil.Process()),
-    }
-
-
-def _started(process: psutil.Process) -> str:
-    """When a process started, in seconds since the machine did: clocks jump."""
-    return f"{process.create_time() - psutil.boot_time():.2f}"
 
 
 def complete(
@@ -275,15 +255,15 @@ def complete(
 
     connect(cfg.tracking.experiment)
     # One at a time: two evaluations that end together would both beat the champion.
-    with _explained(), _lock():
+    with explained(), _lock():
         run = _find(cfg.tracking.experiment, sha256(models / "model.keras"))
         if run is None:
             run = _restore(cfg, prepared, models)
         run_id, model_id = run.info.run_id, run.data.tags[MODEL_ID]
         fresh = {k: v for k, v in metrics.items() if run.data.metrics.get(k) != v}
         if fresh:
-            test = _dataset(cfg, prepared, "test")
-            _log_input(run_id, test, "testing")
+            test = dataset(cfg, prepared, "test")
+            log_input(run_id, test, "testing")
             mlflow.log_metrics(fresh, dataset=test, model_id=model_id, run_id=run_id)
         mlflow.MlflowClient().log_artifacts(run_id, str(reports), "reports")
         return f"run {run.info.run_name} ({run_id})\n" + _crown(cfg, run, model_id)
@@ -332,7 +312,7 @@ def connect(experiment: str) -> None:
     import mlflow
 
     use_store()
-    with _explained():
+    with explained():
         with _lock():
             _create_local_store()
             if mlflow.get_experiment_by_name(experiment) is None:
@@ -344,7 +324,7 @@ def connect(experiment: str) -> None:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn what MLflow raises into one line."""
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -454,7 +434,7 @@ class _SavedModel:
         shutil.copyfile(self._path, path)
 
 
-def _log_input(run_id: str, dataset: "NumpyDataset", context: str) -> None:
+def log_input(run_id: str, dataset: "NumpyDataset", context: str) -> None:
     import mlflow
     from mlflow.entities import DatasetInput, InputTag
     from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
@@ -473,7 +453,7 @@ def _signature(prepared: Path) -> "ModelSignature":
     return ModelSignature(Schema([pixels]), Schema([chances]))
 
 
-def _dataset(cfg: Config, prepared: Path, split: str) -> "NumpyDataset":
+def dataset(cfg: Config, prepared: Path, split: str) -> "NumpyDataset":
     from mlflow.data import from_numpy  # type: ignore[attr-defined]
     from mlflow.data.code_dataset_source import CodeDatasetSource
 
@@ -491,17 +471,19 @@ def _composed() -> dict[str, Any]:
     return yaml.safe_load(Path("composed.yaml").read_text())
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A configuration's values by their dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
 
 
-def _environment() -> dict[str, str]:
+@cache
+def environment() -> dict[str, str]:
     """What a run's numbers depend on besides its configuration and data."""
     import tensorflow as tf
     from tensorflow.python.framework.config import is_op_determinism_enabled

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import requests
 
-from pipeline import tracking
+from pipeline import process, tracking
 from pipeline.command import UserError
 
 pytestmark = pytest.mark.slow
@@ -80,13 +80,13 @@ def test_run_of_a_dead_process_is_closed(store: Path) -> None:
     import mlflow
 
     code = (
-        "import os, mlflow; from pipeline import tracking; tracking.connect('digits');"
-        "mlflow.start_run(tags=tracking._process()); os._exit(9)"
+        "import os, mlflow; from pipeline import process, tracking; tracking.connect('digits');"
+        "mlflow.start_run(tags=process.identity()); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
     tracking.connect("digits")
-    with mlflow.start_run(tags=tracking._process()) as alive:
-        tracking._close_dead_runs()
+    with mlflow.start_run(tags=process.identity()) as alive:
+        tracking.close_dead_runs()
         runs = mlflow.search_runs(output_format="list")
         states = {run.info.run_id: run.info.status for run in runs}
     assert states.pop(alive.info.run_id) == "RUNNING"

@@ -1,0 +1,32 @@
+"""Which process something belongs to, told from a later process of the same number."""
+
+import os
+import platform
+
+import psutil
+
+HOST = platform.node()
+
+
+def identity() -> dict[str, str]:
+    """This process: its machine, its number, and when it started."""
+    return {
+        "process.host": HOST,
+        "process.id": str(os.getpid()),
+        "process.started": _started(psutil.Process()),
+    }
+
+
+def is_alive(identity: dict[str, str]) -> bool:
+    """Whether a process of this machine still runs."""
+    try:
+        process = psutil.Process(int(identity["process.id"]))
+        dead = process.status() == psutil.STATUS_ZOMBIE
+        return not dead and _started(process) == identity["process.started"]
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _started(process: psutil.Process) -> str:
+    """When a process started, in seconds since the machine did: clocks jump."""
+    return f"{process.create_time() - psutil.boot_time():.2f}"

@@ -1,0 +1,279 @@
+"""Search for a better configuration; the same command goes on with a search that was stopped.
+
+python -m pipeline.sweep                                     conf/sweep/default.yaml
+python -m pipeline.sweep sweep=depth sweep.trials=30         another one, and how many trials
+python -m pipeline.sweep sweep.workers=1 train.epochs=3      any key that all trials shall share
+
+`sweep.trials` is the total. params.yaml counts here as it does for `dvc repro`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from pipeline import command, config, data, process, space
+from pipeline.command import UserError
+from pipeline.config import Config, Search, Sweep, root
+from pipeline.space import merge
+from pipeline.worker import Task, work
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from pipeline.study import Store, Study
+
+FOLDER = ".sweeps"
+_SECTIONS = ("sweep", "launcher")
+_CATCH_UP = "When the store is back, the same command completes the runs."
+
+
+def search(given: Search, base: list[str], prepared: Path, threads: int) -> None:
+    """Run a search until it has its trials, wherever it was stopped.
+
+    Args:
+        given: the composed search.
+        base: the overrides that all trials share.
+        prepared: folder of the prepared data.
+        threads: of TensorFlow in each worker.
+
+    Raises:
+        UserError: when the study of this name is another search, or too many trials fail.
+    """
+    from pipeline import findings, search_runs, study, tracking
+    from pipeline.study import Store
+
+    sweep = given.sweep
+    found = space.parse(sweep)
+    cfg = config.typed(config.compose(base))
+    store = Store(root() / FOLDER / sweep.name, sweep.name)
+    opened = store.create(sweep.direction)
+    _same_search(opened, sweep, cfg, prepared, base)
+    parent_run, behind = "", None
+    try:
+        parent_run = search_runs.open_search(cfg, prepared, sweep.name, opened.user_attrs["id"])
+    except tracking.UnreachableError as error:
+        behind = error
+    task = Task(store, sweep, base, prepared, threads, parent_run, process.identity())
+    total = study.total(found, sweep)
+    if total < sweep.trials:
+        print(f"{sweep.name}: the space has no more than {total} combinations")
+    status = "KILLED"
+    try:
+        with _shown(store, sweep, total):
+            while len(study.counted(opened)) < total and not study.hopeless(opened, sweep):
+                _place(given, task)
+        findings.write(store.folder / "findings", opened, sweep, found)
+        status = "FAILED" if study.hopeless(opened, sweep) else "FINISHED"
+    finally:
+        with store.lock:
+            study.requeue_lost(opened)
+        if parent_run:
+            try:
+                search_runs.settle(parent_run, study.counted(opened), task)
+                best = _tags(opened)
+                search_runs.close_search(parent_run, status, store.folder / "findings", best)
+            except tracking.UnreachableError as error:
+                behind = error
+        if behind:
+            print(f"warning: tracking is behind: {behind}\n{_CATCH_UP}", file=sys.stderr)
+    if status == "FAILED":
+        failures = study.failed(opened)
+        raise UserError(
+            f"{sweep.name}: {len(failures)} of {len(study.counted(opened))} trials failed, more "
+            f"than sweep.max_failed_fraction, {sweep.max_failed_fraction}; the last one, trial "
+            f"{failures[-1].number}: {failures[-1].user_attrs[study.FAILURE]}"
+        )
+    _report(opened, sweep, store.folder / "findings")
+
+
+def main() -> None:
+    """Compose, check, prepare the data, search."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="in Hydra's grammar")
+    arguments = parser.parse_args().overrides
+    ours = [text for text in arguments if text.split("=")[0].split(".")[0] in _SECTIONS]
+    given = config.compose_search(ours)
+    params = Path("params.yaml")
+    rest = [text for text in arguments if text not in ours]
+    config.compose(rest, params)
+    base = config.merge_overrides(params, rest)
+    cfg = config.typed(config.compose(base))
+    threads = cfg.train.threads or max((os.cpu_count() or 1) // given.sweep.workers, 1)
+    base = merge(base, [f"train.threads={threads}"])
+    found = space.parse(given.sweep)
+    for parameter in found.searched:
+        if any(text.split("=")[0] == parameter.key for text in rest):
+            raise UserError(f"{parameter.key} (the command line): the search varies it")
+    space.check(found, given.sweep, base)
+    folder = root() / FOLDER / given.sweep.name
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "search.lock", timeout=0):
+            search(given, base, _prepare(cfg, folder), threads)
+    except Timeout:
+        raise UserError(f"{given.sweep.name}: this search runs already") from None
+
+
+def _prepare(cfg: Config, folder: Path) -> Path:
+    """The prepared data of a configuration: the workspace's, or the search's own."""
+    from pipeline.fetch import fetch
+    from pipeline.prepare import prepare
+
+    workspace = config.typed(config.compose(params=Path("params.yaml")))
+    if (cfg.data, cfg.prepare) == (workspace.data, workspace.prepare):
+        if subprocess.run(["dvc", "repro", "prepare"], check=False).returncode:
+            raise UserError("`dvc repro prepare` failed")
+        return Path("data/prepared").resolve()
+    prepared = folder / "data" / "prepared"
+    if not (prepared / "stats.json").is_file():  # the last that is written
+        fetch(cfg.data, cfg.fetch, folder / "data" / "raw")
+        prepare(cfg.data, cfg.prepare, folder / "data" / "raw", prepared)
+    return prepared
+
+
+def _same_search(
+    opened: "Study", sweep: Sweep, cfg: Config, prepared: Path, base: list[str]
+) -> None:
+    """Refuse to go on with a study that asks something else; note in a new one what it asks."""
+    from dataclasses import asdict
+
+    from pipeline.tracking import flatten
+
+    values = asdict(cfg)
+    train = {key: value for key, value in values["train"].items() if key != "threads"}
+    asked = {
+        **{key: getattr(sweep, key) for key in ("metric", "direction", "params", "replicates")},
+        **{key: getattr(sweep, key) for key in ("sampler", "pruner")},
+        **{key: values[key] for key in ("model", "augment", "optimizer", "schedule")},
+        "train": train,
+        "data": data.digest(prepared),
+    }
+    flat = json.loads(json.dumps(flatten(asked)))
+    before = opened.user_attrs.get("asked")
+    if before is None:
+        opened.set_user_attr("id", uuid.uuid4().hex)
+        opened.set_user_attr("asked", flat)
+        opened.set_user_attr("base", base)
+    elif before != flat:
+        keys = sorted(k for k in {*before, *flat} if before.get(k) != flat.get(k))
+        changes = "; ".join(f"{key}: {before.get(key)} is now {flat.get(key)}" for key in keys[:5])
+        raise UserError(
+            f"the search {sweep.name} has begun with another question ({changes}): "
+            f"sweep.name=another begins a new one; remove {FOLDER}/{sweep.name} to begin anew"
+        )
+
+
+def _place(given: Search, task: Task) -> None:
+    """Start the workers and wait for them; a worker that is killed ends this early."""
+    from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky import get_reusable_executor
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    # Asked for one process, joblib would take this one.
+    count = max(task.sweep.workers, 2)
+    try:
+        with parallel_config(given.launcher.backend):
+            Parallel(n_jobs=count, batch_size=1)(
+                delayed(work)(task) for _ in range(task.sweep.workers)
+            )
+    except TerminatedWorkerError:
+        print("a worker was killed: its trial begins again", file=sys.stderr)
+    finally:
+        get_reusable_executor().shutdown(kill_workers=True)
+
+
+@contextmanager
+def _shown(store: "Store", sweep: Sweep, total: int) -> Iterator[None]:
+    """Show how the search stands while the block runs, and each trial as it ends."""
+    from tqdm import tqdm
+
+    from pipeline import study
+
+    opened = store.open()
+    over = threading.Event()
+    told = {trial.number for trial in study.counted(opened)}
+    # On a terminal a bar; in a file only the line at the end of each trial.
+    bar = tqdm(total=total, initial=len(told), unit="trial", disable=None, desc=sweep.name)
+
+    def show() -> None:
+        begun = study.counted(opened, running=True)
+        ended = [trial for trial in begun if trial.state.is_finished()]
+        for trial in sorted(ended, key=lambda trial: trial.datetime_complete or trial.number):
+            if trial.number not in told:
+                told.add(trial.number)
+                bar.write(_line(trial, sweep.metric), file=sys.stdout)
+                sys.stdout.flush()
+        count = [trial.state.name for trial in begun].count
+        best = study.best(opened)
+        bar.n = len(ended)
+        bar.set_postfix_str(
+            f"{count('RUNNING')} running, {count('PRUNED')} pruned, {count('FAIL')} failed"
+            + (f", best {best.value:.4f} (trial {best.number})" if best else "")
+        )
+
+    def watch() -> None:
+        while not over.wait(1):
+            show()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+        show()
+        bar.close()
+
+
+def _line(trial: "FrozenTrial", metric: str) -> str:
+    from pipeline.study import FAILURE, OVERRIDES
+
+    what = {
+        "COMPLETE": lambda: f"{metric} {trial.value:.4f}",
+        "PRUNED": lambda: f"pruned after epoch {trial.last_step}",
+        "FAIL": lambda: f"failed, {trial.user_attrs[FAILURE]}",
+    }[trial.state.name]()
+    seconds = f"{trial.duration.total_seconds():.1f} s" if trial.duration else ""
+    values = " ".join(trial.user_attrs.get(OVERRIDES, []))
+    return f"trial {trial.number}: {what}, {seconds}: {values}"
+
+
+def _tags(opened: "Study") -> dict[str, Any]:
+    """What the search's run says of the best trial."""
+    from pipeline import study
+
+    best = study.best(opened)
+    if best is None:
+        return {}
+    overrides = " ".join(best.user_attrs[study.OVERRIDES])
+    return {"best.trial": best.number, "best.value": best.value, "best.overrides": overrides}
+
+
+def _report(opened: "Study", sweep: Sweep, folder: Path) -> None:
+    """Say what a search found."""
+    from pipeline import study
+    from pipeline.findings import spread
+
+    best = study.best(opened)
+    if best is None:
+        print(f"{sweep.name}: no trial is complete")
+    elif sweep.replicates:
+        print(f"{sweep.name}: {sweep.metric} {spread(opened)}")
+    else:
+        print(f"best is {_line(best, sweep.metric)}")
+        print(f"table and plots: {folder}; to make a preset of it: make promote STUDY={sweep.name}")
+
+
+if __name__ == "__main__":
+    command.run(main)

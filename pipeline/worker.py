@@ -1,0 +1,127 @@
+"""One worker of a search: it claims a trial, trains it, and claims the next.
+
+`work` takes nothing but what can be sent to another process.
+"""
+
+import gc
+import io
+import math
+import os
+import signal
+import threading
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import address, config, process
+from pipeline.command import UserError
+from pipeline.config import Sweep
+from pipeline.space import merge, parse
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+    from pipeline.study import Store, Study
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker has to know.
+
+    Attributes:
+        store: where the study is.
+        sweep: the search.
+        base: the overrides that all trials share.
+        prepared: folder of the prepared data.
+        threads: of TensorFlow.
+        parent_run: the search's MLflow run; "" where the store is away.
+        parent: the process that started the search; its workers end with it.
+    """
+
+    store: "Store"
+    sweep: Sweep
+    base: list[str]
+    prepared: Path
+    threads: int
+    parent_run: str
+    parent: dict[str, str]
+
+
+def work(task: Task) -> None:
+    """Run trials until there are as many as were asked for, or the search is hopeless."""
+    threading.Thread(target=_end_with, args=(task.parent,), daemon=True).start()
+    # What a training says of its epochs would drown what the search says of its trials.
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        import keras
+
+        from pipeline import study, tracking
+        from pipeline.train import configure
+
+        configure(task.threads)
+        tracking.use_store()
+        opened = task.store.open()
+        space = parse(task.sweep)
+        parent_run = task.parent_run
+        while trial := study.claim(task.store, opened, space, task.sweep):
+            parent_run = run_trial(task, opened, trial, parent_run)
+            # What Keras holds of the last model, and what holds itself in a circle.
+            keras.utils.clear_session(free_memory=True)
+            gc.collect()
+
+
+def run_trial(task: Task, study: "Study", trial: "Trial", parent_run: str) -> str:
+    """Train what a trial's overrides say; tell the study how it ended.
+
+    A trial that fails, whatever the reason, is recorded as failed.
+
+    Returns:
+        The search's run, or "" once the store has failed: it is not waited for again and again.
+    """
+    from optuna import TrialPruned
+    from optuna.trial import TrialState
+
+    from pipeline.search_runs import TrialRun
+    from pipeline.study import FAILURE, HISTORY, OVERRIDES, THREADS
+    from pipeline.train import train
+
+    metric, run, value = task.sweep.metric, None, None
+    overrides = trial.user_attrs[OVERRIDES]
+    history: list[dict[str, float]] = []
+    trial.set_user_attr(THREADS, task.threads)
+    try:
+        cfg = config.typed(config.compose(merge(task.base, overrides)))
+        run = TrialRun(cfg, task.prepared, parent_run, trial.number)
+        run.begin(overrides)
+
+        def on_epoch(epoch: int, row: dict[str, float]) -> None:
+            history.append(row)
+            run.log_epoch(epoch, row)
+            trial.report(row[metric], epoch)
+            if epoch < cfg.train.epochs and trial.should_prune():
+                raise TrialPruned
+
+        with address.initial(cfg.train.init_from) as init:
+            best = train(cfg, task.prepared, on_epoch, init=init).best
+        if not math.isfinite(best[metric]):
+            raise UserError(f"{metric} is {best[metric]}")
+        state, failure, value = TrialState.COMPLETE, "", best[metric]
+    except TrialPruned:
+        state, failure = TrialState.PRUNED, ""
+    except Exception as error:
+        state, failure = TrialState.FAIL, f"{type(error).__name__}: {config.one_line(error)}"
+        trial.set_user_attr(FAILURE, failure)
+    trial.set_user_attr(HISTORY, history)
+    study.tell(trial, value, state)
+    if run is None:
+        return parent_run
+    run.end(state.name, failure)
+    return "" if run.behind else parent_run
+
+
+def _end_with(parent: dict[str, str]) -> None:
+    """End this process when the search's is gone; it would go on unseen."""
+    while parent["process.host"] != process.HOST or process.is_alive(parent):
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)

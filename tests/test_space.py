@@ -1,0 +1,199 @@
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import config, space
+from pipeline.command import UserError
+from pipeline.config import CONF, Sweep
+from pipeline.space import Space, values_of
+
+BASE = ["data=mnist_sample", "model=mlp"]
+
+
+def sweep(params: Mapping[str, Any], **changes: Any) -> Sweep:
+    return replace(config.compose_search().sweep, params=dict(params), **changes)
+
+
+def read(params: Mapping[str, Any], **changes: Any) -> Space:
+    """Parse a space and try its corners, as a search does before its first trial."""
+    parsed = space.parse(sweep(params, **changes))
+    space.check(parsed, sweep(params, **changes), BASE)
+    return parsed
+
+
+def every(found: Space) -> list[list[str]]:
+    assert found.combinations is not None
+    return [found.overrides(values_of(params)) for params in found.combinations]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
+def test_ready_search_is_valid(name: str) -> None:
+    given = config.compose_search([f"sweep={name}"]).sweep
+    assert given.name == name
+    space.check(space.parse(given), given, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("choice(3, 1, 2)", ["3", "1", "2"]),
+        ("3, 1", ["3", "1"]),
+        ("range(1, 4)", ["1", "2", "3"]),
+        ("range(9, 1, -3)", ["3", "6", "9"]),
+        ("int(interval(2, 4))", ["2", "3", "4"]),
+        ("tag(log, range(1, 4))", ["1", "2", "3"]),
+        ("5", ["5"]),
+        (5, ["5"]),
+    ],
+)
+def test_whole_numbers(text: Any, values: list[str]) -> None:
+    assert every(read({"train.epochs": text})) == [[f"train.epochs={value}"] for value in values]
+
+
+def test_range_of_fractions_has_the_values_of_its_steps() -> None:
+    found = every(read({"model.dropout": "range(0.1, 0.5, 0.1)"}))
+    values = [float(override.split("=")[1]) for [override] in found]
+    assert values == pytest.approx([0.1, 0.2, 0.3, 0.4])
+
+
+def test_choice_of_any_value_is_set_as_it_is() -> None:
+    found = read({"model": "cnn", "model.filters": "choice([8, 16], [32, 64])"})
+    composed = [config.compose([*BASE, *o]).model.filters for o in merged(every(found))]
+    assert composed == [[8, 16], [32, 64]]
+    found = read({"model.activation": "choice(relu, 'tanh')", "model.use_bias": "choice(true)"})
+    assert len(every(found)) == 2
+
+
+def merged(trials: list[list[str]]) -> list[list[str]]:
+    return [space.merge(BASE, trial)[1:] for trial in trials]
+
+
+def test_glob_names_the_files_of_a_group() -> None:
+    found = every(read({"optimizer": "glob(ada*)"}))
+    assert found == [["optimizer=adagrad"], ["optimizer=adam"], ["optimizer=adamw"]]
+
+
+def test_interval_is_endless() -> None:
+    found = read({"optimizer.learning_rate": "tag(log, interval(1e-4, 1e-1))"})
+    assert found.combinations is None
+    [parameter] = found.searched
+    assert parameter.distribution is not None
+    assert "log=True" in repr(parameter.distribution)
+
+
+def test_condition_decides_whether_a_parameter_counts() -> None:
+    # In any order: what a condition names is decided first.
+    found = read(
+        {
+            "model.depth": {"when": "model=mlp", "space": "range(1, 3)"},
+            "model.dropout": {"when": "model.depth=2", "space": "choice(0.1, 0.2)"},
+            "model": "choice(mlp, cnn)",
+        }
+    )
+    assert every(found) == [
+        ["model=mlp", "model.depth=1"],
+        ["model=mlp", "model.depth=2", "model.dropout=0.1"],
+        ["model=mlp", "model.depth=2", "model.dropout=0.2"],
+        ["model=cnn"],
+    ]
+
+
+def test_first_condition_that_holds_counts() -> None:
+    epochs = [
+        {"when": "model=choice(softmax, mlp)", "space": 3},
+        {"when": "model=cnn", "space": "choice(1, 2)"},
+    ]
+    found = read({"model": "choice(softmax, mlp, cnn)", "train.epochs": epochs})
+    assert every(found) == [
+        ["model=softmax", "train.epochs=3"],
+        ["model=mlp", "train.epochs=3"],
+        ["model=cnn", "train.epochs=1"],
+        ["model=cnn", "train.epochs=2"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"optimizer.learning_rat": "interval(0.1, 1)"}, "optimizer.learning_rat.*learning_rate"),
+        ({"optimiser": "choice(adam, sgd)"}, "optimiser.*optimizer"),
+        ({"train.epochs": "choice(a, b)"}, "train.epochs.*integer"),
+        ({"train.epochs": "interval(1, 5)"}, "train.epochs.*integer"),
+        ({"train.epochs": "range(0, 5)"}, "train.epochs.*greater than or equal to 1"),
+        ({"model.dropout": "choice(0.1, 1.5)"}, "model.dropout.*less than 1"),
+        ({"model": "choice(mlp, cn)"}, r"conf/model/cn\.yaml.*cnn"),
+        ({"model": "glob(x*)"}, "model.*no file"),
+        ({"optimizer.learning_rate": "interval(1, 0.1)"}, "optimizer.learning_rate.*low"),
+        ({"train.epochs": "range(5, 1)"}, "train.epochs.*empty"),
+        ({"optimizer.learning_rate": "tag(log, interval(0, 1))"}, "optimizer.learning_rate.*log"),
+        ({"optimizer.learning_rate": "tag(log, interval(-1, 1))"}, "optimizer.learning_rate.*log"),
+        ({"model.dropout": "tag(log, range(0.1, 0.5, 0.1))"}, "model.dropout.*interval"),
+        ({"train.epochs": "interval(1"}, r"train.epochs=interval\(1"),
+        ({"train.epochs": "choice(1, 1)"}, "train.epochs.*twice"),
+        ({"train.seed": "range(0, 5)"}, "train.seed.*replicates"),
+        ({"train.threads": "choice(1, 2)"}, "train.threads.*share"),
+        ({"prepare.seed": "range(0, 5)"}, "prepare.seed.*share"),
+        ({"data": "choice(mnist, mnist_sample)"}, "data.*share"),
+        (
+            {"model": "choice(mlp, cnn)", "model.depth": "range(1, 3)"},
+            "model: no configuration with model=cnn model.depth=1: .*'?depth'?",
+        ),
+        (
+            {"model.depth": {"when": "modl=mlp", "space": "range(1, 3)"}, "model": "choice(mlp)"},
+            "model.depth.*modl.*model",
+        ),
+        (
+            {"model.depth": {"when": "model=mpl", "space": "1"}, "model": "choice(mlp, cnn)"},
+            "model.depth.*never mpl.*mlp",
+        ),
+        (
+            {"model.depth": {"whn": "model=mlp", "space": "1"}, "model": "choice(mlp, cnn)"},
+            "model.depth.*when.*whn",
+        ),
+        (
+            {
+                "model.depth": {"when": "model.width=8", "space": "choice(1, 2)"},
+                "model.width": {"when": "model.depth=1", "space": "choice(8, 9)"},
+            },
+            "circle.*model.depth",
+        ),
+    ],
+)
+def test_bad_space_is_refused_by_name(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read(params)
+
+
+def test_preset_with_other_data_is_refused() -> None:
+    given = sweep({"experiment": "choice(default, debug)"})
+    with pytest.raises(UserError, match=r"experiment .*changes data"):
+        space.check(space.parse(given), given, [])
+
+
+def test_among_replicates_only_the_seed_varies() -> None:
+    assert len(every(read({"train.seed": "range(0, 5)"}, replicates=True))) == 5
+    with pytest.raises(UserError, match=r"model.depth.*train\.seed"):
+        read({"train.seed": "range(0, 5)", "model.depth": "range(1, 3)"}, replicates=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep=dept"], r"sweep=dept .*conf/sweep/dept\.yaml.*depth"),
+        (["sweep.trails=3"], r"sweep.trails .*trials"),
+        (["sweep.trials=0"], "sweep.trials .*greater than or equal to 1"),
+        (["sweep.metric=test_accuracy"], "sweep.metric .*val_loss"),
+        (["sweep.direction=up"], "sweep.direction .*minimize"),
+        (["launcher=slurm"], r"conf/launcher/slurm\.yaml.*local"),
+    ],
+)
+def test_bad_search_is_refused_by_name(arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        config.compose_search(arguments)
+
+
+def test_stages_know_nothing_of_searches(tmp_path: Path) -> None:
+    assert {"sweep", "launcher"}.isdisjoint(config.compose())

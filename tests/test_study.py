@@ -1,0 +1,149 @@
+"""Who begins which trial, with real processes on a real journal; nothing is trained."""
+
+import multiprocessing
+import os
+import random
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from pipeline import config, space, study
+from pipeline.config import Sweep
+from pipeline.study import Store
+
+PROCESSES = multiprocessing.get_context("spawn")
+
+
+def sweep(trials: int, **params: Any) -> Sweep:
+    default = config.compose_search().sweep
+    sampler = {"_target_": "optuna.samplers.RandomSampler", "seed": 0}
+    return replace(default, trials=trials, params=params, sampler=sampler)
+
+
+def run(store: Store, given: Sweep, die: float = 0.0, seed: int = 0) -> None:
+    """Claim trials and complete them until there are enough; die now and then in the middle."""
+    moments = random.Random(seed)
+    opened = store.open()
+    while trial := study.claim(store, opened, space.parse(given), given):
+        time.sleep(moments.uniform(0, 0.02))
+        if moments.random() < die:
+            os._exit(9)
+        opened.tell(trial, sum(float(value) for value in trial.params.values()))
+
+
+def run_all(store: Store, given: Sweep, workers: int, die: float = 0.0) -> list[int | None]:
+    processes = [PROCESSES.Process(target=run, args=(store, given, die, n)) for n in range(workers)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "study", "study")
+    store.create("maximize")
+    return store
+
+
+def params(store: Store) -> list[tuple[Any, ...]]:
+    """Those of the trials that count."""
+    return [tuple(sorted(trial.params.items())) for trial in study.counted(store.open())]
+
+
+def test_workers_end_with_exactly_the_trials_and_repeat_none(store: Store) -> None:
+    given = sweep(30, **{"train.epochs": "range(1, 7)", "model.units": "range(1, 6)"})
+    assert run_all(store, given, 4) == [0] * 4
+    assert len(set(params(store))) == len(params(store)) == 30, "all that there is, once"
+    assert len(run_all(store, replace(given, trials=40), 1)) == 1
+    assert len(params(store)) == 30, "a finite space has no more"
+
+
+def test_dying_workers_lose_no_trial_and_repeat_none(store: Store) -> None:
+    given = sweep(25, **{"optimizer.learning_rate": "tag(log, interval(1e-4, 1e-1))"})
+    rounds = 0
+    while len(study.counted(store.open())) < 25:
+        run_all(store, replace(given), 3, die=0.25)
+        rounds += 1
+        assert rounds < 40
+    trials = store.open().get_trials()
+    assert len(set(params(store))) == len(params(store)) == 25
+    lost = [trial for trial in trials if trial.user_attrs.get(study.VOID) == "its process died"]
+    assert len(lost) > 3
+    again = Counter(trial.user_attrs.get("requeued") for trial in trials)
+    for trial in lost:
+        assert again[trial.number] == 1
+        [heir] = [t for t in trials if t.user_attrs.get("requeued") == trial.number]
+        assert heir.params == trial.params
+    assert {trial.state for trial in study.counted(store.open())} == {TrialState.COMPLETE}
+
+
+def test_trial_that_kills_its_process_each_time_fails(store: Store) -> None:
+    given = sweep(1, **{"train.epochs": "range(1, 3)"})
+    for _ in range(11):
+        assert run_all(store, given, 1, die=1.0) == [9]
+    assert run_all(store, given, 1) == [0]
+    [trial] = study.counted(store.open())
+    assert trial.state == TrialState.FAIL
+    assert "died 11 times" in trial.user_attrs[study.FAILURE]
+
+
+def test_trial_that_runs_elsewhere_is_left_alone(store: Store) -> None:
+    given = sweep(1, **{"train.epochs": "range(1, 3)"})
+    opened = store.open()
+    trial = study.claim(store, opened, space.parse(given), given)
+    assert trial is not None
+    assert study.claim(store, opened, space.parse(given), given) is None, "this process lives"
+    trial.set_user_attr("process", {"process.host": "another", "process.id": "1"})
+    study.requeue_lost(opened)
+    assert opened.trials[0].state == TrialState.RUNNING
+
+
+def test_line_that_the_power_failed_in_is_taken_off(store: Store) -> None:
+    run(store, sweep(2, **{"train.epochs": "range(1, 9)"}))
+    with (store.folder / "journal").open("a") as journal:
+        journal.write('{"op_code":6,"work')
+    assert len(store.create("maximize").trials) == 2
+    run(store, sweep(3, **{"train.epochs": "range(1, 9)"}))
+    assert len(params(store)) == 3
+
+
+def test_search_is_hopeless_once_too_large_a_share_fails(store: Store) -> None:
+    given = replace(sweep(20, **{"train.epochs": "range(1, 30)"}), max_failed_fraction=0.5)
+    opened = store.open()
+    for failures in range(1, 4):
+        assert not study.hopeless(opened, given)
+        trial = study.claim(store, opened, space.parse(given), given)
+        assert trial is not None, failures
+        opened.tell(trial, state=TrialState.FAIL)
+    assert study.hopeless(opened, given)
+    assert study.claim(store, opened, space.parse(given), given) is None
+    assert not study.hopeless(opened, replace(given, max_failed_fraction=1.0))
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        {"_target_": "optuna.samplers.TPESampler", "seed": 0, "n_startup_trials": 3},
+        {"_target_": "optuna.samplers.BruteForceSampler"},
+        {"_target_": "optuna.samplers.QMCSampler", "seed": 0},
+        {
+            "_target_": "optuna.samplers.GridSampler",
+            "search_space": {"train.epochs": [1, 2, 3, 4, 5, 6, 7, 8]},
+            "seed": 0,
+        },
+    ],
+    ids=lambda sampler: sampler["_target_"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_sampler_repeats_nothing(store: Store, sampler: dict[str, Any]) -> None:
+    given = replace(sweep(8, **{"train.epochs": "range(1, 9)"}), sampler=sampler)
+    run(store, replace(given, trials=4))
+    run(store, given)
+    assert sorted(params(store)) == [(("train.epochs", n),) for n in range(1, 9)]

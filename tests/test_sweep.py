@@ -1,0 +1,237 @@
+"""Searches with the real tools, on the tiny data set: stopped in every way, they end whole."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+from collections import Counter
+from typing import Any
+
+import psutil
+import pytest
+import tiny
+from project import Project
+
+pytestmark = pytest.mark.slow
+
+SEARCH = """
+name: tiny
+metric: val_loss
+direction: minimize
+trials: 12
+workers: 2
+sampler: {_target_: optuna.samplers.RandomSampler, seed: 0}
+pruner: {_target_: optuna.pruners.PercentilePruner, percentile: 20.0, n_startup_trials: 2}
+max_failed_fraction: 0.6
+replicates: false
+params:
+  model.width: range(4, 20)
+  # The last one's loss is not finite.
+  optimizer.learning_rate: choice(0.001, 0.01, 3.0e+38)
+  optimizer: choice(sgd, adam)
+"""
+STUDY = """
+import json
+from pathlib import Path
+from pipeline.study import Store
+print(json.dumps([
+    [t.number, t.state.name, t.value, t.params, t.user_attrs, list(t.intermediate_values)]
+    for t in Store(Path(".sweeps/{0}").resolve(), "{0}").open().trials
+]))
+"""
+RUNS = """
+import json, mlflow
+client = mlflow.MlflowClient()
+print(json.dumps([
+    [r.info.run_id, r.info.status, r.data.tags, r.data.params,
+     [m.step for m in client.get_metric_history(r.info.run_id, "val_loss")],
+     [a.path for a in client.list_artifacts(r.info.run_id)]]
+    for r in mlflow.search_runs(search_all_experiments=True, output_format="list")
+]))
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose data are the tiny ones, prepared, and whose trainings take a moment."""
+    folder = tmp_path_factory.mktemp("sweep")
+    raw = tiny.write_raw(folder / "raw", tiny.split(150), tiny.split(60, seed=1))
+    (folder / "project").mkdir()
+    settings = "prepare: {validation_fraction: 0.2}\ntrain: {epochs: 3, batch_size: 32}\n"
+    project = Project.copy(
+        folder / "project", f"data: tiny\nmodel: mlp\nmodel.depth: 1\naugment: none\n{settings}"
+    )
+    files = [{"name": name} for name in tiny.contents(tiny.split(3), tiny.split(3))]
+    keys = ("train_images", "train_labels", "test_images", "test_labels")
+    data: dict[str, Any] = {"name": "tiny", "mirrors": [str(raw)], "num_classes": None}
+    data |= {"files": dict(zip(keys, files, strict=True)), "class_names": None}
+    project.write("conf/data/tiny.yaml", json.dumps(data))
+    project.write("conf/sweep/tiny.yaml", SEARCH)
+    project.run("dvc", "repro", "prepare")
+    return project
+
+
+def command(*arguments: str) -> list[str]:
+    return ["python", "-m", "pipeline.sweep", "sweep=tiny", *arguments]
+
+
+def trials(project: Project, name: str) -> list[dict[str, Any]]:
+    """All trials of a study, void ones included."""
+    keys = ("number", "state", "value", "params", "attrs", "steps")
+    rows = json.loads(project.python(STUDY.format(name)))
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def counted(project: Project, name: str) -> list[dict[str, Any]]:
+    return [trial for trial in trials(project, name) if "void" not in trial["attrs"]]
+
+
+def runs(project: Project, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The MLflow run of a search, and its children."""
+    keys = ("id", "status", "tags", "params", "steps", "artifacts")
+    rows = [dict(zip(keys, row, strict=True)) for row in json.loads(project.python(RUNS))]
+    [parent] = [run for run in rows if run["tags"].get("search.study") == name]
+    return parent, [r for r in rows if r["tags"].get("mlflow.parentRunId") == parent["id"]]
+
+
+def check(project: Project, name: str, total: int) -> None:
+    """Exactly the trials asked for, none twice, and MLflow says what the study says."""
+    ended = counted(project, name)
+    assert len(ended) == total
+    assert {trial["state"] for trial in ended} <= {"COMPLETE", "PRUNED", "FAIL"}
+    assert max(Counter(json.dumps(t["params"], sort_keys=True) for t in ended).values()) == 1
+    lost = [t for t in trials(project, name) if t["attrs"].get("void") == "its process died"]
+    again = Counter(t["attrs"].get("requeued") for t in trials(project, name))
+    assert all(again[trial["number"]] == 1 for trial in lost if trial["params"])
+    parent, children = runs(project, name)
+    assert parent["status"] == "FINISHED"
+    states = {int(run["tags"]["trial.number"]): run for run in children}
+    assert len(states) == len(children), "one run a trial"
+    for trial in ended:
+        run = states.pop(trial["number"])
+        assert run["tags"]["trial.state"] == trial["state"]
+        assert run["status"] == ("FAILED" if trial["state"] == "FAIL" else "FINISHED")
+        assert run["steps"] == trial["steps"]
+    assert {run["status"] for run in states.values()} <= {"KILLED"}, "of those that died"
+
+
+def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
+    output = project.run(*command("sweep.trials=10"))
+    assert output.count("\ntrial ") == 10
+    check(project, "tiny", 10)
+    ended = counted(project, "tiny")
+    states = Counter(trial["state"] for trial in ended)
+    assert all(states[state] for state in ("COMPLETE", "PRUNED", "FAIL")), states
+    for trial in ended:
+        if trial["state"] == "FAIL":
+            assert "UserError: the loss is" in trial["attrs"]["failure"]
+            assert trial["params"]["optimizer.learning_rate"] == 3e38
+        if trial["state"] == "COMPLETE":
+            best = min(trial["attrs"]["history"], key=lambda row: row["val_loss"])
+            assert trial["value"] == best["val_loss"]
+    # The same command with more trials keeps these; with as many it does nothing.
+    assert "\ntrial " not in project.run(*command("sweep.trials=10"))
+    assert project.run(*command()).count("\ntrial ") == 2
+    check(project, "tiny", 12)
+    assert counted(project, "tiny")[:10] == ended
+    parent, children = runs(project, "tiny")
+    assert {"trials.csv", "history.png", "slices.png", "parallel.png"} <= set(parent["artifacts"])
+    assert {run["tags"]["process.id"] for run in children} != {parent["tags"]["process.id"]}
+    complete = [t for t in counted(project, "tiny") if t["state"] == "COMPLETE"]
+    best = min(complete, key=lambda trial: trial["value"])
+    assert parent["tags"]["best.trial"] == str(best["number"])
+    child = children[0]
+    assert child["params"]["model.depth"] == "1"
+    assert child["params"]["train.threads"] == str(max((os.cpu_count() or 1) // 2, 1))
+    assert {"seed.init", "model.width", "optimizer.learning_rate"} <= set(child["params"])
+    with (project.folder / ".sweeps/tiny/findings/trials.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 12
+
+
+def test_other_question_under_the_same_name_is_refused(project: Project) -> None:
+    project.run(*command("sweep.name=asked", "sweep.trials=1"))
+    for change in ("train.epochs=3", "model.activation=tanh", "prepare.seed=1"):
+        output = project.run(*command("sweep.name=asked", "sweep.trials=2", change), status=1)
+        assert "error: the search asked has begun with another question" in output
+        assert (change.split("=")[0] if "prepare" not in change else "data") in output
+    assert len(counted(project, "asked")) == 1
+
+
+def test_mistake_is_one_line_before_any_trial(project: Project) -> None:
+    for argument in ("sweep.trails=3", "model.width=8", "sweep.params.model.depht='range(1,3)'"):
+        output = project.run(*command("sweep.name=mistake", argument), status=1)
+        assert output.startswith("error: ")
+        assert output.count("\n") == 1
+    assert not (project.folder / ".sweeps/mistake/journal").exists()
+
+
+def test_hopeless_search_stops(project: Project) -> None:
+    output = project.run(
+        *command("sweep.name=hopeless", "sweep.max_failed_fraction=0.1", "sweep.trials=90"),
+        status=1,
+    )
+    assert "trials failed, more than sweep.max_failed_fraction, 0.1" in output
+    assert "the loss is" in output.splitlines()[-1]
+    assert runs(project, "hopeless")[0]["status"] == "FAILED"
+
+
+def test_killed_workers_and_parents_lose_no_trial(project: Project) -> None:
+    """Kill -9 of a worker, of the parent, and Ctrl-C; then to the end, by the same command."""
+    again = command("sweep.name=killed", "sweep.trials=30")
+    for kill in ("worker", "parent", "interrupt", "worker"):
+        process = project.start(*again)
+        before = len(counted(project, "killed")) if (kill != "worker") else 0
+        _wait_for_trials(process, 3)
+        if kill == "worker":
+            workers = _workers(process)
+            assert workers
+            workers[0].kill()
+            _wait_for_trials(process, 2)  # it goes on
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=120)
+            assert process.returncode == 143
+        elif kill == "interrupt":
+            os.killpg(process.pid, signal.SIGINT)
+            output, _ = process.communicate(timeout=120)
+            assert process.returncode == 130
+            assert "interrupted" in output
+            assert "Traceback" not in output
+        else:
+            workers = _workers(process)
+            process.kill()
+            process.communicate()
+            psutil.wait_procs(workers, timeout=20)
+            assert not any(worker.is_running() for worker in workers), "they end with the parent"
+        assert len(counted(project, "killed")) > before
+    project.run(*again)
+    check(project, "killed", 30)
+    assert any(t["attrs"].get("void") == "its process died" for t in trials(project, "killed"))
+
+
+def _wait_for_trials(process: "subprocess.Popen[str]", count: int) -> None:
+    """Read what a search prints until so many trials have ended."""
+    assert process.stdout is not None
+    output = []
+    for line in process.stdout:
+        output.append(line)
+        count -= line.startswith("trial ")
+        if count == 0:
+            return
+    raise AssertionError("".join(output))
+
+
+def _workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [p for p in children if "loky" in " ".join(p.cmdline()) and "tracker" not in p.cmdline()]
+
+
+def test_seeds_are_replicates(project: Project) -> None:
+    output = project.run("python", "-m", "pipeline.sweep", "sweep=seeds", "sweep.trials=3")
+    assert "standard deviation" in output
+    assert "3 seeds" in output
+    values = [trial["value"] for trial in counted(project, "seeds")]
+    assert f"mean {sum(values) / 3:.4f}" in output
+    assert "best is" not in output
+    refused = project.run("python", "-m", "pipeline.promote", "seeds", status=1)
+    assert "error: seeds: its trials differ in their seeds alone" in refused
