@@ -179,6 +179,8 @@ def _place(given: Search, task: Task) -> None:
     from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+    # What its workers shared is freed by their tracker, which need not say so.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     # Asked for one process, joblib would take this one.
     count = max(task.sweep.workers, 2)
     try:

@@ -54,8 +54,6 @@ def work(task: Task) -> None:
     threading.Thread(target=_end_with, args=(task.parent,), daemon=True).start()
     # What a training says of its epochs would drown what the search says of its trials.
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        import keras
-
         from pipeline import study, tracking
         from pipeline.train import configure
 
@@ -66,9 +64,7 @@ def work(task: Task) -> None:
         parent_run = task.parent_run
         while trial := study.claim(task.store, opened, space, task.sweep):
             parent_run = run_trial(task, opened, trial, parent_run)
-            # What Keras holds of the last model, and what holds itself in a circle.
-            keras.utils.clear_session(free_memory=True)
-            gc.collect()
+            _forget()
 
 
 def run_trial(task: Task, study: "Study", trial: "Trial", parent_run: str) -> str:
@@ -118,6 +114,22 @@ def run_trial(task: Task, study: "Study", trial: "Trial", parent_run: str) -> st
         return parent_run
     run.end(state.name, failure)
     return "" if run.behind else parent_run
+
+
+def _forget() -> None:
+    """Free what the last training leaves: memory stays flat over hundreds of trials.
+
+    A gradient of its own (`tf.custom_gradient`), such as the deterministic loss has, TensorFlow
+    registers for good each time that it is traced, and its network and data with it.
+    """
+    import keras
+    from tensorflow.python.framework import ops
+
+    registered = ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
+    keras.utils.clear_session(free_memory=True)
+    gc.collect()
 
 
 def _end_with(parent: dict[str, str]) -> None:

@@ -177,35 +177,26 @@ def test_hopeless_search_stops(project: Project) -> None:
 
 
 def test_killed_workers_and_parents_lose_no_trial(project: Project) -> None:
-    """Kill -9 of a worker, of the parent, and Ctrl-C; then to the end, by the same command."""
-    again = command("sweep.name=killed", "sweep.trials=30")
-    for kill in ("worker", "parent", "interrupt", "worker"):
-        process = project.start(*again)
-        before = len(counted(project, "killed")) if (kill != "worker") else 0
-        _wait_for_trials(process, 3)
-        if kill == "worker":
-            workers = _workers(process)
-            assert workers
-            workers[0].kill()
-            _wait_for_trials(process, 2)  # it goes on
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=120)
-            assert process.returncode == 143
-        elif kill == "interrupt":
-            os.killpg(process.pid, signal.SIGINT)
-            output, _ = process.communicate(timeout=120)
-            assert process.returncode == 130
-            assert "interrupted" in output
-            assert "Traceback" not in output
-        else:
-            workers = _workers(process)
-            process.kill()
-            process.communicate()
-            psutil.wait_procs(workers, timeout=20)
-            assert not any(worker.is_running() for worker in workers), "they end with the parent"
-        assert len(counted(project, "killed")) > before
+    """Kill -9 of a worker and of the parent, then Ctrl-C; at last to the end, all one command."""
+    again = command("sweep.name=killed", "sweep.trials=14")
+    process = project.start(*again)
+    _wait_for_trials(process, 2)
+    _workers(process)[0].kill()
+    _wait_for_trials(process, 2)  # it goes on
+    workers = _workers(process)
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not alive, "workers end with their parent"
+    process = project.start(*again)
+    _wait_for_trials(process, 2)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert (process.returncode, output.strip()) == (130, "interrupted")
+    assert len(counted(project, "killed")) >= 6
+    assert runs(project, "killed")[0]["status"] == "KILLED"
     project.run(*again)
-    check(project, "killed", 30)
+    check(project, "killed", 14)
     assert any(t["attrs"].get("void") == "its process died" for t in trials(project, "killed"))
 
 
