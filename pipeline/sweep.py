@@ -7,6 +7,7 @@ python -m pipeline.sweep sweep.workers=1 train.epochs=3      any key that all tr
 `sweep.trials` is the total. params.yaml counts here as it does for `dvc repro`.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ import uuid
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,13 +69,16 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
     total = study.total(found, sweep)
     if total < sweep.trials:
         print(f"{sweep.name}: the space has no more than {total} combinations")
-    status = "KILLED"
+    status = "FAILED"
     try:
         with _shown(store, sweep, total):
             while len(study.counted(opened)) < total and not study.hopeless(opened, sweep):
                 _place(given, task)
         findings.write(store.folder / "findings", opened, sweep, found)
         status = "FAILED" if study.hopeless(opened, sweep) else "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
     finally:
         with store.lock:
             study.requeue_lost(opened)
@@ -134,19 +139,18 @@ def _prepare(cfg: Config, folder: Path) -> Path:
         if subprocess.run(["dvc", "repro", "prepare"], check=False).returncode:
             raise UserError("`dvc repro prepare` failed")
         return Path("data/prepared").resolve()
-    prepared = folder / "data" / "prepared"
-    if not (prepared / "stats.json").is_file():  # the last that is written
-        fetch(cfg.data, cfg.fetch, folder / "data" / "raw")
-        prepare(cfg.data, cfg.prepare, folder / "data" / "raw", prepared)
-    return prepared
+    asked = json.dumps([asdict(cfg.data), asdict(cfg.prepare)], sort_keys=True)
+    own = folder / "data" / hashlib.sha256(asked.encode()).hexdigest()[:12]
+    if not (own / "prepared" / "stats.json").is_file():  # the last that is written
+        fetch(cfg.data, cfg.fetch, own / "raw")
+        prepare(cfg.data, cfg.prepare, own / "raw", own / "prepared")
+    return own / "prepared"
 
 
 def _same_search(
     opened: "Study", sweep: Sweep, cfg: Config, prepared: Path, base: list[str]
 ) -> None:
     """Refuse to go on with a study that asks something else; note in a new one what it asks."""
-    from dataclasses import asdict
-
     from pipeline.tracking import flatten
 
     values = asdict(cfg)
