@@ -16,6 +16,7 @@ import optuna
 import sqlalchemy
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.storages._heartbeat import get_heartbeat_thread
+from optuna.trial import TrialState
 
 # Without these a cut connection is found out after a quarter of an hour or more: on this side, and
 # on the server's, where it may hold the lock that all others wait for.
@@ -121,6 +122,7 @@ class Study:
                 now = self.trials()
                 if now.get("COMPLETE", 0) + now.get("RUNNING", 0) < self.total:
                     trial = self.optuna.ask()
+                    trial.set_user_attr("host", socket.gethostname())
                     # One that dies before its first heartbeat would never be missed.
                     self.storage.record_heartbeat(trial._trial_id)
                     return trial
@@ -132,6 +134,15 @@ class Study:
     def trials(self) -> Mapping[str, int]:
         """How many trials are in each state."""
         return Counter(trial.state.name for trial in self.optuna.get_trials(deepcopy=False))
+
+    def wait_until_amid(self, host: str) -> None:
+        """Wait until a few trials are complete and this host is amid another one."""
+        while True:
+            trials = self.optuna.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+            hosts = [trial.user_attrs.get("host") for trial in trials]
+            if self.finished() >= 2 and host in hosts:
+                return
+            time.sleep(0.1)
 
     def runs(self) -> Mapping[str, int]:
         """How many of the study's runs in MLflow have each status."""
@@ -157,6 +168,8 @@ if __name__ == "__main__":
         placed.work(*given)
     elif verb == "trials":
         print(json.dumps(placed.Study(*given).trials()))
+    elif verb == "amid":
+        placed.Study(*given[:-1]).wait_until_amid(given[-1])
     elif verb == "runs":
         print(json.dumps(placed.Study(*given).runs()))
     elif verb == "hold":

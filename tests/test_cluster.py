@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +46,15 @@ def lost(network: list[Host]) -> Iterator[Host]:
 
 
 def start(host: Host, verb: str, *arguments: Any) -> subprocess.Popen[str]:
-    return host.start("python", "placed.py", verb, json.dumps(arguments))
+    return host.start("python", "-W", "ignore", "placed.py", verb, json.dumps(arguments))
+
+
+def run(host: Host, verb: str, *arguments: Any) -> str:
+    return host.run("python", "-W", "ignore", "placed.py", verb, json.dumps(arguments))
 
 
 def ask(host: Host, verb: str, *arguments: Any) -> Any:
-    return json.loads(host.run("python", "placed.py", verb, json.dumps(arguments)).splitlines()[-1])
-
-
-def wait_for(head: Host, task: Sequence[Any], **counts: int) -> None:
-    deadline = time.monotonic() + 90
-    while any((found := ask(head, "trials", *task)).get(k, 0) < n for k, n in counts.items()):
-        assert time.monotonic() < deadline, f"{found}\n{head.logs()}"
-        time.sleep(0.5)
+    return json.loads(run(host, verb, *arguments).splitlines()[-1])
 
 
 def test_first_use_of_a_database_by_many(network: list[Host], database: str) -> None:
@@ -77,7 +74,7 @@ def test_search_outlives_a_host(
         where = ask(head, "where", launcher, address, 3, 1)
         assert sorted(where) == [host.name for host in others]
         parent = start(head, "search", launcher, address, *task)
-        wait_for(head, task, COMPLETE=3, RUNNING=3)
+        run(head, "amid", *task, lost.name)
         getattr(lost, loss)()
         began = time.monotonic()
         assert parent.wait(120) == 0, head.logs()
@@ -91,15 +88,15 @@ def test_workers_placed_by_hand(
 ) -> None:
     """As SLURM does it: one is cut off amid its trial, and comes back when that is another's."""
     head, *others = network
-    name = (database, tracking, "by hand", 8)
-    workers = [start(host, "work", *name, 20 if host is lost else 1) for host in others]
-    wait_for(head, (*name, 1), COMPLETE=2, RUNNING=2)
+    task = (database, tracking, "by hand", 8)
+    workers = [start(host, "work", *task, 30 if host is lost else 1) for host in others]
+    run(head, "amid", *task, 0, lost.name)
     lost.cut()
     assert [worker.wait(90) for worker in workers[:-1]] == [0, 0], head.logs()
     lost.mend()
     assert workers[-1].wait(90) != 0
-    assert ask(head, "trials", *name, 1) == {"COMPLETE": 8, "FAIL": 1}
-    assert ask(head, "runs", *name, 1)["FINISHED"] == 8
+    assert ask(head, "trials", *task, 0) == {"COMPLETE": 8, "FAIL": 1}
+    assert ask(head, "runs", *task, 0)["FINISHED"] == 8
 
 
 def test_lock_of_a_lost_host_is_freed(network: list[Host], lost: Host, database: str) -> None:
