@@ -48,8 +48,9 @@ def place(
         register_ray()
         # It refuses more workers than there are processors, and one host may be lost already.
         count = min(count, int(ray.cluster_resources()["CPU"]))
-        # Ray's actors ask for no processor unless told, and all crowd on one host.
-        options["ray_remote_args"] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
+        # Without any share of a processor Ray crowds all workers on one host. With a whole one,
+        # that of a host which is lost while they are placed would wait for another for ever.
+        options["ray_remote_args"] = {"num_cpus": 0.01, "scheduling_strategy": "SPREAD"}
     with parallel_config(launcher, **options):
         return Parallel(n_jobs=count, batch_size=1, pre_dispatch="all")(
             delayed(work)(*arguments) for _ in range(count)
