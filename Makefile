@@ -51,15 +51,24 @@ demo: $(READY)  ## run it on 5,000 digits that are installed already, beside you
 
 .PHONY: test
 test: lint  ## every check: lint, types, unit and end-to-end tests
-	python -m pytest -n 2 --dist loadfile -m 'not long'
+	python -m pytest -n 2 --dist loadfile -m 'not long and not cluster'
 
 .PHONY: test-fast
 test-fast: $(READY)  ## the inner loop: tests that take no training
-	python -m pytest -m 'not slow and not long'
+	python -m pytest -m 'not slow and not long and not cluster'
 
 .PHONY: test-long
 test-long: $(READY)  ## hundreds of kills at random moments, KILLS=40 a stage; every configuration twice
 	python -m pytest -m long -s
+
+# In an environment of its own: yours stays as it is.
+.PHONY: test-cluster
+test-cluster:  ## three hosts in network namespaces, PostgreSQL, Dask and Ray: Debian, as root
+	@test $$(id -u) = 0 || { echo "error: only root can make network namespaces"; exit 1; }
+	@{ ls -d /usr/lib/postgresql/*/bin && command -v ip; } > /dev/null 2>&1 \
+		|| { apt-get update -q && apt-get install -qy --no-install-recommends postgresql iproute2; }
+	$(MAKE) VENV=$(VENV)-cluster LOCK=requirements-cluster.txt setup
+	$(VENV)-cluster/bin/python -m pytest -m cluster
 
 .PHONY: lint
 lint: $(READY)  ## ruff and mypy
@@ -100,13 +109,13 @@ predict: $(READY)  ## read digits from images: make predict FILES="a.png b.png" 
 	python -m pipeline.predict $(FILES) $(if $(MODEL),--model $(MODEL))
 
 .PHONY: lock
-lock: $(READY)  ## compile both locks anew from pyproject.toml
+lock: $(READY)  ## compile the locks anew from pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet uv
-	for extra in cpu gpu; do \
+	for lock in ".txt cpu" "-gpu.txt gpu" "-cluster.txt cpu dask ray postgres"; do \
+		set -- $$lock && file=requirements$$1 && shift && \
 		uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
-			--extra $$extra --extra dev --generate-hashes --no-emit-index-url --quiet \
-			--custom-compile-command "make lock" \
-			--output-file $$([ $$extra = cpu ] && echo requirements.txt || echo requirements-gpu.txt); \
+			$${@/#/--extra } --extra dev --generate-hashes --no-emit-index-url --quiet \
+			--custom-compile-command "make lock" --output-file $$file || exit; \
 	done
 
 .PHONY: clean

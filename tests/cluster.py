@@ -1,0 +1,338 @@
+"""Several hosts on one machine, and what runs across them: PostgreSQL, MLflow, Dask, Ray.
+
+A host is a network namespace with a name and a folder of its own. The first, the head, holds the
+bridge that joins them, so that nothing of it is to be seen, or reached, from the machine's network,
+and every process of a host is known by its namespace, however it was forked.
+"""
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+MEMORY = Path("/dev/shm")
+NETWORK = "10.77.0"  # inside the namespaces alone: two test runs do not meet
+# What makes a host that was cut off known as lost after 10 to 20 seconds, not after minutes.
+# Dask: TCP's own time-outs, which a worker that is only busy never misses.
+DASK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s"}
+RAY = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "5000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+@dataclass(frozen=True)
+class Host:
+    namespace: str
+    head: str  # the namespace that holds the bridge
+    number: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"host{self.number}"
+
+    @property
+    def memory(self) -> Path:
+        return MEMORY / self.namespace
+
+    @property
+    def address(self) -> str:
+        return f"{NETWORK}.{self.number}"
+
+    def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
+        """Start a command; what it prints goes to a file beside the others of this host."""
+        with self._log(command).open("a") as log:
+            return subprocess.Popen(
+                self._inside(command),
+                cwd=self.folder,
+                env=self._environment(variables),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+
+    def run(
+        self, *command: str, status: int | None = 0, timeout: float = 120, **variables: str
+    ) -> str:
+        """Run a command; return what it printed, and fail where its exit status is another."""
+        result = subprocess.run(
+            self._inside(command),
+            cwd=self.folder,
+            env=self._environment(variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert status in (None, result.returncode), (
+            f"{command}: {result.returncode}\n{result.stdout}"
+        )
+        return result.stdout
+
+    def wait(self, process: subprocess.Popen[str], *command: str, seconds: float = 90) -> None:
+        """Repeat a command until it succeeds: what the process serves is up."""
+        deadline = time.monotonic() + seconds
+        said = "nothing"
+        while (left := deadline - time.monotonic()) > 0:
+            assert process.poll() is None, f"{process.args!r} ended\n{self.logs()}"
+            try:
+                self.run(*command, timeout=left)
+                return
+            except (AssertionError, subprocess.TimeoutExpired) as error:
+                said = str(error)
+            time.sleep(0.2)
+        raise AssertionError(f"{process.args!r} does not answer: {said}\n{self.logs()}")
+
+    def logs(self) -> str:
+        return "\n".join(f"{log}:\n{log.read_text()[-3000:]}" for log in self.folder.glob("*.log"))
+
+    def cut(self) -> None:
+        """Pull the cable: the host runs on, and nobody hears of it."""
+        _ip("-n", self.head, "link", "set", f"port{self.number}", "down")
+
+    def mend(self) -> None:
+        _ip("-n", self.head, "link", "set", f"port{self.number}", "up")
+
+    def kill(self) -> None:
+        """Pull the plug: every process of this host ends at once."""
+        _kill(self.namespace)
+
+    def _log(self, command: Sequence[str]) -> Path:
+        return self.folder / f"{len(list(self.folder.glob('*.log')))}-{Path(command[0]).name}.log"
+
+    def _inside(self, command: Sequence[str]) -> list[str]:
+        # A name of its own, which programs tell one machine from another by; names of the others;
+        # shared memory of its own, which killed programs leave full. Every step is an exec: the
+        # process that is started is the command's own.
+        names = self.folder.parent / "hosts"
+        mounts = f"mount --bind {names} /etc/hosts && mount --bind {self.memory} /dev/shm"
+        own = f'hostname {self.name} && {mounts} && exec "$@"'
+        enter = ["ip", "netns", "exec", self.namespace, "unshare", "--uts"]
+        return [*enter, "sh", "-c", own, "sh", *command]
+
+    def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
+        """That of a user of this host who has activated `.venv` and works in the folder."""
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("MLFLOW_", "DVC_", "GIT_", "DASK_", "RAY_", "PYTEST_"))
+        }
+        tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        own = {"PATH": tools, "PYTHONPATH": str(self.folder), "PYTHONUNBUFFERED": "1"}
+        return {**inherited, **own, **variables}
+
+
+@contextmanager
+def hosts(count: int) -> Iterator[list[Host]]:
+    """A head and `count` more hosts on one network, until the block ends."""
+    _clear_dead()
+    # Ray's sockets need a short path, PostgreSQL's user one that is open to others.
+    folder = Path(tempfile.gettempdir()) / f"mnist-{os.getpid()}"
+    try:
+        # A leftover of another program would be in the way: better to fail than to remove it.
+        folder.mkdir()
+        made: list[Host] = []
+        for number in range(1, count + 2):
+            namespace = f"{folder.name}-{number}"
+            head = made[0].namespace if made else namespace
+            made.append(Host(namespace, head, number, folder / str(number)))
+            made[-1].folder.mkdir()
+            made[-1].memory.mkdir(mode=0o777)
+            _connect(made[-1])
+        names = "".join(f"{host.address} {host.name}\n" for host in made)
+        (folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}")
+        yield made
+    finally:
+        _clear(folder.name)
+
+
+@contextmanager
+def postgres(head: Host) -> Iterator[str]:
+    """A PostgreSQL server; its address lacks only the database: /optuna or /mlflow."""
+    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[-2]))
+    user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]  # root is refused
+    password = secrets.token_hex(16)
+    data, key = head.folder / "postgres", head.folder / "password"
+    data.mkdir()
+    shutil.chown(data, "postgres")
+    key.touch(0o600)
+    key.write_text(password)
+    shutil.chown(key, "postgres")
+    initdb = ["--pgdata", str(data), "--username=mnist", f"--pwfile={key}", "--no-sync"]
+    head.run(*user, f"{programs}/initdb", "--auth=scram-sha-256", "--encoding=UTF8", *initdb)
+    with (data / "pg_hba.conf").open("a") as rules:
+        rules.write(f"host all all {NETWORK}.0/24 scram-sha-256\n")
+    settings = {
+        "listen_addresses": f"{head.address},127.0.0.1",
+        "unix_socket_directories": "",
+        "fsync": "off",  # it lives as long as the test
+    }
+    options = [text for item in settings.items() for text in ("-c", "=".join(item))]
+    server = head.start(*user, f"{programs}/postgres", "-D", str(data), *options)
+    try:
+        head.wait(server, f"{programs}/pg_isready", "--host", head.address)
+        for database in ("optuna", "mlflow"):
+            host = ["--host", head.address, "--username=mnist"]
+            head.run(f"{programs}/createdb", *host, database, PGPASSWORD=password)
+        yield f"postgresql://mnist:{password}@{head.address}"
+    finally:
+        # Not SIGKILL, which would leave its shared memory behind.
+        _end(server, signal.SIGQUIT)
+
+
+@contextmanager
+def mlflow_server(head: Host, database: str) -> Iterator[str]:
+    """An MLflow server that keeps runs in PostgreSQL and passes artifacts through."""
+    store = ["--backend-store-uri", f"{database}/mlflow"]
+    artifacts = ["--serve-artifacts", "--artifacts-destination", str(head.folder / "artifacts")]
+    address = f"{head.address}:5000"
+    where = ["--host", head.address, "--port", "5000", "--allowed-hosts", address, "--workers", "1"]
+    server = head.start("python", "-m", "mlflow", "server", *where, *store, *artifacts)
+    try:
+        ask = f"import urllib.request as r; r.urlopen('http://{address}/health', timeout=5)"
+        head.wait(server, "python", "-c", ask, seconds=120)
+        yield f"http://{address}"
+    finally:
+        _end(server)
+
+
+@contextmanager
+def dask_cluster(head: Host, workers: Sequence[Host]) -> Iterator[str]:
+    """A Dask scheduler, and one worker of one thread on each of the other hosts."""
+    address = f"tcp://{head.address}:8786"
+    here = ["--host", head.address, "--port", "8786", "--no-dashboard"]
+    started = [head.start("dask", "scheduler", *here, **DASK)]
+    try:
+        for host in workers:
+            started.append(dask_worker(host, address))
+        all_there = (
+            "from distributed import Client; "
+            f"Client('{address}', timeout=20).wait_for_workers({len(workers)}, timeout=60)"
+        )
+        head.wait(started[0], "python", "-c", all_there)
+        yield address
+    finally:
+        for process in started:
+            _end(process)
+
+
+def dask_worker(host: Host, address: str) -> subprocess.Popen[str]:
+    # Its nanny starts it again when it is killed alone. Memory is not Dask's to limit here.
+    of = ["--host", host.address, "--name", host.name, "--local-directory", str(host.folder)]
+    each = ["--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--nanny"]
+    return host.start("dask", "worker", address, *of, *each, **DASK)
+
+
+@contextmanager
+def ray_cluster(head: Host, workers: Sequence[Host]) -> Iterator[str]:
+    """A Ray cluster: a head that computes nothing, and one processor on each other host."""
+    address = f"{head.address}:6379"
+    only = ["--head", "--port=6379", "--num-cpus=0", "--include-dashboard=false"]
+    started = [_ray(head, *only, "--disable-usage-stats")]
+    try:
+        ask = f"import socket; socket.create_connection(('{head.address}', 6379), 5)"
+        head.wait(started[0], "python", "-c", ask)
+        for host in workers:
+            started.append(ray_worker(host, address))
+        all_there = (
+            f"import ray; ray.init('{address}', log_to_driver=False); "
+            f"assert ray.cluster_resources().get('CPU') == {len(workers)}"
+        )
+        head.wait(started[0], "python", "-c", all_there)
+        yield address
+    finally:
+        for process in started:  # `ray stop` would end every Ray of this machine
+            _end(process)
+
+
+def ray_worker(host: Host, address: str) -> subprocess.Popen[str]:
+    return _ray(host, f"--address={address}", "--num-cpus=1")
+
+
+def _ray(host: Host, *options: str) -> subprocess.Popen[str]:
+    own = [f"--node-ip-address={host.address}", f"--temp-dir={host.folder}/ray"]
+    small = ["--object-store-memory=100000000"]
+    return host.start("ray", "start", *options, *own, *small, "--block", **RAY)
+
+
+def _end(process: subprocess.Popen[str], how: signal.Signals = signal.SIGKILL) -> None:
+    """End a process and its children, wherever these have gone."""
+    if process.poll() is None:
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(how)
+        process.wait(30)
+        _, alive = psutil.wait_procs(children, timeout=0 if how is signal.SIGKILL else 5)
+        for child in alive:
+            child.kill()
+
+
+def _connect(host: Host) -> None:
+    _ip("netns", "add", host.namespace)
+    _ip("-n", host.namespace, "link", "set", "lo", "up")
+    if host.namespace == host.head:
+        device = "bridge"
+        _ip("-n", host.head, "link", "add", device, "type", "bridge")
+    else:
+        device, port = "eth0", f"port{host.number}"
+        pair = ["type", "veth", "peer", "name", device, "netns", host.namespace]
+        _ip("-n", host.head, "link", "add", port, *pair)
+        _ip("-n", host.head, "link", "set", port, "master", "bridge", "up")
+    _ip("-n", host.namespace, "address", "add", f"{host.address}/24", "dev", device)
+    _ip("-n", host.namespace, "link", "set", device, "up")
+
+
+def _clear_dead() -> None:
+    """Clear what test runs left that were killed before they could."""
+    for name in _namespaces():
+        if (owner := re.fullmatch(r"mnist-(\d+)-\d+", name)) and not psutil.pid_exists(
+            int(owner[1])
+        ):
+            _clear(f"mnist-{owner[1]}")
+
+
+def _clear(run: str) -> None:
+    for name in _namespaces():
+        if re.fullmatch(rf"{run}-\d+", name):
+            _kill(name)
+            _ip("netns", "delete", name)  # its links go with it
+            shutil.rmtree(MEMORY / name, ignore_errors=True)
+    shutil.rmtree(Path(tempfile.gettempdir()) / run, ignore_errors=True)
+
+
+def _namespaces() -> list[str]:
+    return [line.split()[0] for line in _ip("netns", "list").splitlines()]
+
+
+def _kill(namespace: str) -> None:
+    """End every process of a namespace, those too that they start meanwhile."""
+    deadline = time.monotonic() + 30
+    while pids := [int(pid) for pid in _ip("netns", "pids", namespace).split()]:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        assert time.monotonic() < deadline, f"{namespace}: {pids} do not end"
+        time.sleep(0.05)
+
+
+def _ip(*arguments: str) -> str:
+    return subprocess.run(
+        ["ip", *arguments], check=True, stdout=subprocess.PIPE, text=True, timeout=30
+    ).stdout
