@@ -214,7 +214,8 @@ def _wait_for_trials(process: "subprocess.Popen[str]", count: int) -> None:
 
 def _workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     children = psutil.Process(process.pid).children(recursive=True)
-    return [p for p in children if "loky" in " ".join(p.cmdline()) and "tracker" not in p.cmdline()]
+    living = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in living if any("popen_loky" in part for part in child.cmdline())]
 
 
 def test_seeds_are_replicates(project: Project) -> None:
