@@ -57,6 +57,7 @@ def params(store: Store) -> list[tuple[Any, ...]]:
     return [tuple(sorted(trial.params.items())) for trial in study.counted(store.open())]
 
 
+@pytest.mark.slow
 def test_workers_end_with_exactly_the_trials_and_repeat_none(store: Store) -> None:
     given = sweep(30, **{"train.epochs": "range(1, 7)", "model.units": "range(1, 6)"})
     assert run_all(store, given, 4) == [0] * 4
@@ -65,11 +66,12 @@ def test_workers_end_with_exactly_the_trials_and_repeat_none(store: Store) -> No
     assert len(params(store)) == 30, "a finite space has no more"
 
 
+@pytest.mark.slow
 def test_dying_workers_lose_no_trial_and_repeat_none(store: Store) -> None:
     given = sweep(25, **{"optimizer.learning_rate": "tag(log, interval(1e-4, 1e-1))"})
     rounds = 0
     while len(study.counted(store.open())) < 25:
-        run_all(store, replace(given), 3, die=0.25)
+        run_all(store, given, 3, die=0.4)  # each dies in its second trial
         rounds += 1
         assert rounds < 40
     trials = store.open().get_trials()
@@ -84,6 +86,7 @@ def test_dying_workers_lose_no_trial_and_repeat_none(store: Store) -> None:
     assert {trial.state for trial in study.counted(store.open())} == {TrialState.COMPLETE}
 
 
+@pytest.mark.slow
 def test_trial_that_kills_its_process_each_time_fails(store: Store) -> None:
     given = sweep(1, **{"train.epochs": "range(1, 3)"})
     for _ in range(11):
