@@ -151,7 +151,7 @@ def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
 
 def test_other_question_under_the_same_name_is_refused(project: Project) -> None:
     project.run(*command("sweep.name=asked", "sweep.trials=1"))
-    for change in ("train.epochs=3", "model.activation=tanh", "prepare.seed=1"):
+    for change in ("train.epochs=2", "model.activation=tanh", "prepare.seed=1"):
         output = project.run(*command("sweep.name=asked", "sweep.trials=2", change), status=1)
         assert "error: the search asked has begun with another question" in output
         assert (change.split("=")[0] if "prepare" not in change else "data") in output
