@@ -5,7 +5,7 @@ import json
 import pytest
 from project import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.search
 
 SEARCH = """
 name: digits

@@ -13,7 +13,7 @@ import pytest
 import tiny
 from project import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.search
 
 SEARCH = """
 name: tiny
