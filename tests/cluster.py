@@ -268,7 +268,9 @@ def ray_worker(host: Host, address: str) -> subprocess.Popen[str]:
 
 
 def _ray(host: Host, *options: str) -> subprocess.Popen[str]:
-    own = [f"--node-ip-address={host.address}", f"--temp-dir={host.folder}/ray"]
+    # A new folder each time: in an old one Ray finds an address, and then takes the cluster that
+    # another test run has at it, in other namespaces, for its own.
+    own = [f"--node-ip-address={host.address}", f"--temp-dir={tempfile.mkdtemp(dir=host.folder)}"]
     small = ["--object-store-memory=100000000"]
     return host.start("ray", "start", *options, *own, *small, "--block", **RAY)
 
