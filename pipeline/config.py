@@ -267,9 +267,11 @@ class Sweep:
 
 @_typed
 class Launcher:
-    """Where a search's workers run."""
+    """Where a search's workers run, and what they share."""
 
-    backend: Literal["loky"]
+    backend: Literal["loky", "dask", "ray"]
+    address: str
+    storage: Annotated[str, Field(pattern="^($|postgresql://)")]
 
 
 @_typed

@@ -72,6 +72,11 @@ def load_stats(prepared: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not JSON: {error}; run `dvc repro -f prepare`") from None
 
 
+def is_there(prepared: Path) -> bool:
+    """Whether `prepare` has written all of a folder."""
+    return (prepared / "stats.json").is_file()  # the last that it writes
+
+
 def _missing(path: Path) -> UserError:
     return UserError(f"{path} is missing: run `dvc repro prepare` first")
 

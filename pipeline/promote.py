@@ -18,18 +18,19 @@ from pipeline.command import UserError
 from pipeline.config import CONF, root
 from pipeline.files import write_text
 from pipeline.space import merge
-from pipeline.sweep import FOLDER
+from pipeline.worker import FOLDER
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-def promote(folder: Path, name: str) -> Path:
+def promote(folder: Path, name: str, database: str = "") -> Path:
     """Write the preset of a study's best trial.
 
     Args:
         folder: of the study.
         name: of the study.
+        database: that holds the study, where no folder does.
 
     Returns:
         The file, which composes to the trial's configuration.
@@ -39,10 +40,13 @@ def promote(folder: Path, name: str) -> Path:
     """
     from pipeline import study
 
-    if not (folder / "journal").is_file():
+    if not database and not (folder / "journal").is_file():
         names = sorted(path.parent.name for path in folder.parent.glob("*/journal"))
         raise UserError(f"no study {name!r} in {folder.parent}{config.nearest(name, names)}")
-    opened = study.Store(folder, name).open()
+    try:
+        opened = study.Store(folder, name, database).open()
+    except KeyError:
+        raise UserError(f"no study {name!r} in the database") from None
     best = study.best(opened)
     if best is None:
         raise UserError(f"{name}: no trial is complete")
@@ -124,8 +128,11 @@ def main() -> None:
     """Write the preset of the study that is named."""
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("study", metavar="STUDY", help=f"a folder in {FOLDER}")
-    name = parser.parse_args().study
-    path = promote(root() / FOLDER / name, name)
+    parser.add_argument(
+        "--storage", default="", metavar="ADDRESS", help="the search's launcher.storage"
+    )
+    arguments = parser.parse_args()
+    path = promote(root() / FOLDER / arguments.study, arguments.study, arguments.storage)
     print(f"{path.relative_to(config.REPOSITORY)}: dvc exp run -S experiment={path.stem}")
     params = Path("params.yaml")
     if params.is_file():

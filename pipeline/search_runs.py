@@ -4,7 +4,6 @@ What the study says of a trial counts; `settle` brings its run in line where the
 a process died between the two.
 """
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,8 @@ from pipeline.train import Seeds
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-    from optuna.trial import FrozenTrial
 
+    from pipeline.study import Study
     from pipeline.worker import Task
 
 SEARCH = "search.id"  # the tag by which a search that goes on finds its run
@@ -49,6 +48,10 @@ class TrialRun(tracking.TrainingRun):
     def end(self, state: str, failure: str = "") -> None:
         """Close the run with the state that the study has for the trial."""
         self._attempt(lambda: self._end(state, failure))
+
+    def end_lost(self) -> None:
+        """Close the run of a trial that was taken for lost, and is another's by now."""
+        self._attempt(lambda: self._close("KILLED"))
 
     def go_on(self, run: "Run") -> None:
         """Take a run that is there."""
@@ -134,17 +137,16 @@ def open_search(cfg: Config, prepared: Path, name: str, search: str) -> str:
         return run_id
 
 
-def settle(parent: str, trials: "Iterable[FrozenTrial]", task: "Task") -> None:
-    """Bring each trial's run in line with the study.
+def settle(parent: str, study: "Study", task: "Task") -> None:
+    """Bring the run of each trial that ended in line with the study.
 
     Args:
         parent: the run of the search.
-        trials: those that ended and count.
     """
     import mlflow
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-    from pipeline.study import FAILURE, HISTORY, OVERRIDES
+    from pipeline.study import FAILURE, HISTORY, LOST, OVERRIDES, VOID, counted
 
     with tracking.explained():
         tracking.close_dead_runs()
@@ -153,8 +155,12 @@ def settle(parent: str, trials: "Iterable[FrozenTrial]", task: "Task") -> None:
             filter_string=f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'",
             output_format="list",
         )
-    known = {int(child.data.tags[NUMBER]): child for child in children}
-    for trial in trials:
+        known = {int(child.data.tags[NUMBER]): child for child in children}
+        for trial in study.get_trials(deepcopy=False):
+            child = known.get(trial.number)  # on another machine nobody else closes it
+            if child and child.info.status == "RUNNING" and trial.user_attrs.get(VOID) == LOST:
+                mlflow.MlflowClient().set_terminated(child.info.run_id, "KILLED")
+    for trial in counted(study):
         child, state = known.get(trial.number), trial.state.name
         if child and (child.info.status, child.data.tags.get(STATE)) == (_STATUS[state], state):
             continue

@@ -8,23 +8,31 @@ number of workers end with exactly the trials that were asked for.
 
 import hashlib
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from filelock import FileLock
-from optuna.storages import JournalStorage
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages._heartbeat import BaseHeartbeat, get_heartbeat_thread, is_heartbeat_enabled
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline import process
-from pipeline.config import Sweep
+from pipeline.command import UserError
+from pipeline.config import Sweep, one_line
 from pipeline.space import Parameter, Params, Space
 
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
 VOID = "void"  # why a trial does not count
+LOST = "its process died"
 FAILURE = "failure"  # why one failed
 OVERRIDES = "overrides"  # what its parameters come to
 HISTORY = "history"  # what its epochs measured
@@ -34,6 +42,21 @@ _AGAIN = "requeued"  # the number of the trial whose parameters it has
 _LOSSES = "losses"  # how often that went on
 _MAX_LOSSES = 10  # processes that a trial's parameters may take with them
 _MIN_FAILURES = 3  # before the share of failures says something
+_HEARTBEAT, _GRACE = 5, 30  # seconds: from one to the next, and until a trial is lost
+# Without these a connection that was cut is found out after a quarter of an hour or more: on this
+# side, and on the server's, where it may hold the lock that all others wait for.
+_PROBES = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=5"
+_ENGINE = {
+    "pool_pre_ping": True,
+    "connect_args": {
+        "connect_timeout": 10,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 5,
+        "tcp_user_timeout": 15000,
+        "options": _PROBES,
+    },
+}
 # These go by what they wrote into the study, under one seed.
 _ONE_SEED = (optuna.samplers.GridSampler, optuna.samplers.QMCSampler)
 
@@ -48,17 +71,60 @@ class Study(optuna.Study):
         """Set an attribute of a trial that another process ran."""
         self._storage.set_trial_user_attr(trial._trial_id, key, value)
 
+    @contextmanager
+    def alive(self, trial: optuna.Trial) -> Iterator[None]:
+        """While the block runs, say again and again that the trial does, where others listen."""
+        with get_heartbeat_thread(trial._trial_id, self._storage):
+            yield
+
+    def begin(self) -> optuna.Trial:
+        """Ask for a trial that is this process's."""
+        trial = self.ask()
+        # The heartbeat first: one that dies before that, and has an owner, would not be missed.
+        if isinstance(self._storage, BaseHeartbeat) and is_heartbeat_enabled(self._storage):
+            self._storage.record_heartbeat(trial._trial_id)
+        trial.set_user_attr(_OWNER, process.identity())
+        return trial
+
+    def lost(self) -> list[FrozenTrial]:
+        """The trials that run no more, though nobody has said so.
+
+        Machines that share a database know of each other by heartbeats alone. What is in a folder
+        is run by this machine, by one search at a time.
+        """
+        running = [t for t in self.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
+        owners = {trial.number: trial.user_attrs.get(_OWNER) for trial in running}
+        if isinstance(self._storage, BaseHeartbeat) and is_heartbeat_enabled(self._storage):
+            stale = set(self._storage._get_stale_trial_ids(self._study_id))
+            return [t for t in running if t._trial_id in stale or not owners[t.number]]
+        return [
+            trial
+            for trial in running
+            if not (owner := owners[trial.number])
+            or owner["process.host"] != process.HOST
+            or not process.is_alive(owner)
+        ]
+
 
 @dataclass(frozen=True)
 class Store:
-    """Where a study is kept, the lock of its trials beside it."""
+    """Where a study is kept, with the lock of its trials.
+
+    Attributes:
+        folder: of the search, in which the study is, too, where it is this machine's alone.
+        name: of the study.
+        database: a PostgreSQL address, where machines share the study; else "".
+    """
 
     folder: Path
     name: str
+    database: str = ""
 
     @property
-    def lock(self) -> FileLock:
-        """Held while trials begin."""
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held while trials begin; its holder's death frees it."""
+        if self.database:
+            return _database_lock(self.database, self.name)
         return FileLock(self.folder / "trials.lock", is_singleton=True)
 
     def open(self) -> Study:
@@ -70,9 +136,13 @@ class Store:
         return Study(self.name, self._storage())
 
     def create(self, direction: Literal["minimize", "maximize"]) -> Study:
-        """Open the study, or begin it."""
+        """Open the study, or begin it.
+
+        Raises:
+            UserError: when the database does not answer.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.lock:
+        with _explained(), self.lock:
             self._mend()
             storage = self._storage()
             optuna.create_study(
@@ -80,8 +150,15 @@ class Store:
             )
         return Study(self.name, storage)
 
-    def _storage(self) -> JournalStorage:
+    def _storage(self) -> JournalStorage | RDBStorage:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        if self.database:
+            return RDBStorage(
+                self.database,
+                engine_kwargs=_ENGINE,
+                heartbeat_interval=_HEARTBEAT,
+                grace_period=_GRACE,
+            )
         return JournalStorage(JournalFileBackend(str(self._journal), self._journal_lock()))
 
     def _mend(self) -> None:
@@ -101,32 +178,69 @@ class Store:
         return FileLock(self.folder / "journal.lock")
 
 
+@cache
+def _engine(database: str) -> "Engine":
+    from sqlalchemy import create_engine
+
+    return create_engine(database, **_ENGINE)
+
+
+@contextmanager
+def _database_lock(database: str, name: str) -> Iterator[None]:
+    """Hold what one process of all machines can hold; the server takes it from a dead one."""
+    from sqlalchemy import func, select
+
+    with _engine(database).begin() as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
+        yield
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what a database raises into one line, without its password."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, ImportError) as error:
+        raise UserError(f"launcher.storage: {one_line(error)}") from None
+
+
 def claim(store: Store, study: Study, space: Space, sweep: Sweep) -> optuna.Trial | None:
     """Begin a trial that no other has begun, its parameters chosen and its overrides noted.
 
+    While those that are left are run by others it waits: one of them may yet be lost.
+
     Returns:
-        None when there are enough, those included that others run now.
+        None when enough have ended.
     """
-    with store.lock:
-        requeue_lost(study)
-        while True:
-            begun = counted(study, running=True)
-            if len(begun) >= total(space, sweep) or hopeless(study, sweep):
+    while True:
+        with store.lock:
+            requeue_lost(study)
+            if len(counted(study)) >= total(space, sweep) or hopeless(study, sweep):
                 return None
-            every = study.get_trials(deepcopy=False)
-            study.sampler, study.pruner = _strategy(sweep, len(every))
-            trial = study.ask()
-            trial.set_user_attr(_OWNER, process.identity())
-            overrides = space.overrides(partial(Parameter.suggest, trial=trial))
-            known = {_key(_params(t)) for t in every if t.number != trial.number and not _void(t)}
-            if _key(trial.params) not in known:
-                trial.set_user_attr(OVERRIDES, overrides)
+            if trial := _begin(study, space, sweep):
                 return trial
-            trial.set_user_attr(VOID, "its parameters are those of another")
-            study.tell(trial, state=TrialState.FAIL)
-            if space.combinations:
-                untried = [p for p in space.combinations if _key(p) not in known]
-                study.enqueue_trial(untried[trial.number % len(untried)])
+        time.sleep(1)
+
+
+def _begin(study: Study, space: Space, sweep: Sweep) -> optuna.Trial | None:
+    """Begin a trial, unless there are enough, those included that others run."""
+    while len(counted(study, running=True)) < total(space, sweep):
+        every = study.get_trials(deepcopy=False)
+        study.sampler, study.pruner = _strategy(sweep, len(every))
+        trial = study.begin()
+        overrides = space.overrides(partial(Parameter.suggest, trial=trial))
+        known = {_key(_params(t)) for t in every if t.number != trial.number and not _void(t)}
+        if _key(trial.params) not in known:
+            trial.set_user_attr(OVERRIDES, overrides)
+            return trial
+        trial.set_user_attr(VOID, "its parameters are those of another")
+        study.tell(trial, state=TrialState.FAIL)
+        if space.combinations:
+            untried = [p for p in space.combinations if _key(p) not in known]
+            study.enqueue_trial(untried[trial.number % len(untried)])
+    return None
 
 
 def requeue_lost(study: Study) -> None:
@@ -135,30 +249,25 @@ def requeue_lost(study: Study) -> None:
     To be called under the study's lock: who begins a trial holds it, so that one that is nobody's
     has lost its process too.
     """
-    trials = study.get_trials(deepcopy=False)
-    queued = {trial.user_attrs.get(_AGAIN) for trial in trials}
-    for trial in trials:
-        owner = trial.user_attrs.get(_OWNER)
-        if trial.state != TrialState.RUNNING or (owner and owner["process.host"] != process.HOST):
-            continue
-        if owner and process.is_alive(owner):
-            continue
+    queued = {trial.user_attrs.get(_AGAIN) for trial in study.get_trials(deepcopy=False)}
+    for trial in study.lost():
         losses = trial.user_attrs.get(_LOSSES, 0) + 1
-        if losses > _MAX_LOSSES:
-            study.mark(trial, FAILURE, f"its process died {losses} times: out of memory?")
-        else:
-            params = _params(trial)
-            # First queued, then void: a kill between the two loses nothing, and this is seen.
-            if params and trial.number not in queued:
-                study.add_trial(
-                    optuna.create_trial(
-                        state=TrialState.WAITING,
-                        system_attrs={**trial.system_attrs, "fixed_params": params},
-                        user_attrs={_AGAIN: trial.number, _LOSSES: losses},
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):  # not dead, and done just now
+            if losses > _MAX_LOSSES:
+                study.mark(trial, FAILURE, f"its process died {losses} times: out of memory?")
+            else:
+                params = _params(trial)
+                # First queued, then void: a kill between the two loses nothing, and this is seen.
+                if params and trial.number not in queued:
+                    study.add_trial(
+                        optuna.create_trial(
+                            state=TrialState.WAITING,
+                            system_attrs={**trial.system_attrs, "fixed_params": params},
+                            user_attrs={_AGAIN: trial.number, _LOSSES: losses},
+                        )
                     )
-                )
-            study.mark(trial, VOID, "its process died")
-        study.tell(trial.number, state=TrialState.FAIL)
+                study.mark(trial, VOID, LOST)
+            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def total(space: Space, sweep: Sweep) -> int:

@@ -7,12 +7,12 @@ python -m pipeline.sweep sweep.workers=1 train.epochs=3      any key that all tr
 `sweep.trials` is the total. params.yaml counts here as it does for `dvc repro`.
 """
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
@@ -27,15 +27,15 @@ from pipeline import command, config, data, process, space
 from pipeline.command import UserError
 from pipeline.config import Config, Search, Sweep, root
 from pipeline.space import merge
-from pipeline.worker import Task, work
+from pipeline.worker import FOLDER, Task, build
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from pipeline.study import Store, Study
 
-FOLDER = ".sweeps"
 _SECTIONS = ("sweep", "launcher")
+_MAX_VAIN = 15  # times that workers are placed, and end no trial: more than a trial's losses
 _CATCH_UP = "When the store is back, the same command completes the runs."
 
 
@@ -51,29 +51,49 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
     Raises:
         UserError: when the study of this name is another search, or too many trials fail.
     """
+    import mlflow
+
     from pipeline import findings, search_runs, study, tracking
+    from pipeline.place import place
     from pipeline.study import Store
 
     sweep = given.sweep
     found = space.parse(sweep)
     cfg = config.typed(config.compose(base))
-    store = Store(root() / FOLDER / sweep.name, sweep.name)
+    store = Store(root() / FOLDER / sweep.name, sweep.name, given.launcher.storage)
     opened = store.create(sweep.direction)
-    _same_search(opened, sweep, cfg, prepared, base)
     parent_run, behind = "", None
-    try:
-        parent_run = search_runs.open_search(cfg, prepared, sweep.name, opened.user_attrs["id"])
-    except tracking.UnreachableError as error:
-        behind = error
-    task = Task(store, sweep, base, prepared, threads, parent_run, process.identity())
+    with store.lock:  # several searches may begin one study
+        _same_search(opened, sweep, cfg, prepared, base)
+        try:
+            parent_run = search_runs.open_search(cfg, prepared, sweep.name, opened.user_attrs["id"])
+        except tracking.UnreachableError as error:
+            behind = error
+    task = Task(
+        store=store,
+        sweep=sweep,
+        base=base,
+        prepared=prepared,
+        digest=data.digest(prepared),
+        threads=threads,
+        tracking_uri=mlflow.get_tracking_uri(),
+        parent_run=parent_run,
+        parent=process.identity() if given.launcher.backend == "loky" else None,
+    )
     total = study.total(found, sweep)
     if total < sweep.trials:
         print(f"{sweep.name}: the space has no more than {total} combinations")
     status = "FAILED"
     try:
         with _shown(store, sweep, total):
-            while len(study.counted(opened)) < total and not study.hopeless(opened, sweep):
-                _place(given, task)
+            vain = 0
+            while len(ended := study.counted(opened)) < total and not study.hopeless(opened, sweep):
+                if reason := place(given.launcher, task):
+                    print(reason, file=sys.stderr)
+                    time.sleep(1)
+                vain = vain + 1 if len(study.counted(opened)) == len(ended) else 0
+                if vain == _MAX_VAIN:
+                    raise UserError(f"{sweep.name}: no worker ends a trial; the last: {reason}")
         findings.write(store.folder / "findings", opened, sweep, found)
         status = "FAILED" if study.hopeless(opened, sweep) else "FINISHED"
     except (KeyboardInterrupt, SystemExit):
@@ -84,7 +104,7 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
             study.requeue_lost(opened)
         if parent_run:
             try:
-                search_runs.settle(parent_run, study.counted(opened), task)
+                search_runs.settle(parent_run, opened, task)
                 best = _tags(opened)
                 search_runs.close_search(parent_run, status, store.folder / "findings", best)
             except tracking.UnreachableError as error:
@@ -113,7 +133,7 @@ def main() -> None:
     config.compose(rest, params)
     base = config.merge_overrides(params, rest)
     cfg = config.typed(config.compose(base))
-    threads = cfg.train.threads or max((os.cpu_count() or 1) // given.sweep.workers, 1)
+    threads = cfg.train.threads or _threads(given)
     base = merge(base, [f"train.threads={threads}"])
     found = space.parse(given.sweep)
     for parameter in found.searched:
@@ -122,29 +142,37 @@ def main() -> None:
     space.check(found, given.sweep, base)
     folder = root() / FOLDER / given.sweep.name
     folder.mkdir(parents=True, exist_ok=True)
+    if given.launcher.storage:
+        if "://" not in os.environ.get("MLFLOW_TRACKING_URI", ""):
+            raise UserError(
+                "machines that share a study share an MLflow server, too: name it in "
+                "MLFLOW_TRACKING_URI"
+            )
+        search(given, base, _prepare(cfg), threads)
+        return
     try:
         with FileLock(folder / "search.lock", timeout=0):
-            search(given, base, _prepare(cfg, folder), threads)
+            search(given, base, _prepare(cfg), threads)
     except Timeout:
         raise UserError(f"{given.sweep.name}: this search runs already") from None
 
 
-def _prepare(cfg: Config, folder: Path) -> Path:
-    """The prepared data of a configuration: the workspace's, or the search's own."""
-    from pipeline.fetch import fetch
-    from pipeline.prepare import prepare
+def _threads(given: Search) -> int:
+    """TensorFlow threads of a worker: its share of this machine's cores, or one on a cluster."""
+    if given.launcher.backend != "loky":
+        return 1
+    return max((os.cpu_count() or 1) // given.sweep.workers, 1)
 
+
+def _prepare(cfg: Config) -> Path:
+    """The prepared data of a configuration: the workspace's, or others beside them."""
     workspace = config.typed(config.compose(params=Path("params.yaml")))
     if (cfg.data, cfg.prepare) == (workspace.data, workspace.prepare):
-        if subprocess.run(["dvc", "repro", "prepare"], check=False).returncode:
-            raise UserError("`dvc repro prepare` failed")
+        with FileLock(root() / FOLDER / "prepare.lock"):  # of several searches in one folder
+            if subprocess.run(["dvc", "repro", "prepare"], check=False).returncode:
+                raise UserError("`dvc repro prepare` failed")
         return Path("data/prepared").resolve()
-    asked = json.dumps([asdict(cfg.data), asdict(cfg.prepare)], sort_keys=True)
-    own = folder / "data" / hashlib.sha256(asked.encode()).hexdigest()[:12]
-    if not (own / "prepared" / "stats.json").is_file():  # the last that is written
-        fetch(cfg.data, cfg.fetch, own / "raw")
-        prepare(cfg.data, cfg.prepare, own / "raw", own / "prepared")
-    return own / "prepared"
+    return build(cfg)
 
 
 def _same_search(
@@ -175,27 +203,6 @@ def _same_search(
             f"the search {sweep.name} has begun with another question ({changes}): "
             f"sweep.name=another begins a new one; remove {FOLDER}/{sweep.name} to begin anew"
         )
-
-
-def _place(given: Search, task: Task) -> None:
-    """Start the workers and wait for them; a worker that is killed ends this early."""
-    from joblib import Parallel, delayed, parallel_config
-    from joblib.externals.loky import get_reusable_executor
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
-    # What its workers shared is freed by their tracker, which need not say so.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
-    # Asked for one process, joblib would take this one.
-    count = max(task.sweep.workers, 2)
-    try:
-        with parallel_config(given.launcher.backend):
-            Parallel(n_jobs=count, batch_size=1)(
-                delayed(work)(task) for _ in range(task.sweep.workers)
-            )
-    except TerminatedWorkerError:
-        print("a worker was killed: its trial begins again", file=sys.stderr)
-    finally:
-        get_reusable_executor().shutdown(kill_workers=True)
 
 
 @contextmanager

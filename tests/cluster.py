@@ -124,6 +124,9 @@ class Host:
         # process that is started is the command's own.
         names = self.folder.parent / "hosts"
         mounts = f"mount --bind {names} /etc/hosts && mount --bind {self.memory} /dev/shm"
+        for other in self.folder.parent.iterdir():  # folders of the others are not to be seen
+            if other.is_dir() and other != self.folder:
+                mounts += f" && mount -t tmpfs tmpfs {other}"
         own = f'hostname {self.name} && {mounts} && exec "$@"'
         enter = ["ip", "netns", "exec", self.namespace, "unshare", "--uts"]
         return [*enter, "sh", "-c", own, "sh", *command]

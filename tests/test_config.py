@@ -454,3 +454,13 @@ def test_root_is_the_real_repository_of_a_queued_experiment(
     assert config.root() == config.REPOSITORY
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     assert config.root() == tmp_path
+
+
+def test_launcher_names_what_it_needs() -> None:
+    with pytest.raises(UserError, match=r"launcher\.(address|storage) \(conf/launcher/dask.yaml\)"):
+        config.compose_search(["launcher=dask"])
+    with pytest.raises(UserError, match=r"launcher.storage \(the command line\)"):
+        config.compose_search(["launcher.storage=mysql://db/optuna"])
+    cluster = ["launcher=ray", "launcher.address=head:6379", "launcher.storage=postgresql://db/o"]
+    assert config.compose_search(cluster).launcher.backend == "ray"
+    assert config.compose_search().launcher.storage == ""

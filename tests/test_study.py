@@ -97,15 +97,18 @@ def test_trial_that_kills_its_process_each_time_fails(store: Store) -> None:
     assert "died 11 times" in trial.user_attrs[study.FAILURE]
 
 
-def test_trial_that_runs_elsewhere_is_left_alone(store: Store) -> None:
+def test_trial_of_a_machine_that_had_the_folder_before_is_lost(store: Store) -> None:
     given = sweep(1, **{"train.epochs": "range(1, 3)"})
     opened = store.open()
     trial = study.claim(store, opened, space.parse(given), given)
     assert trial is not None
-    assert study.claim(store, opened, space.parse(given), given) is None, "this process lives"
-    trial.set_user_attr("process", {"process.host": "another", "process.id": "1"})
     study.requeue_lost(opened)
-    assert opened.trials[0].state == TrialState.RUNNING
+    assert opened.trials[0].state == TrialState.RUNNING, "this process lives"
+    trial.set_user_attr("process", {"process.host": "another", "process.id": "1"})
+    again = study.claim(store, opened, space.parse(given), given)
+    assert again is not None
+    assert again.params == trial.params
+    assert opened.trials[0].user_attrs[study.VOID] == study.LOST
 
 
 def test_line_that_the_power_failed_in_is_taken_off(store: Store) -> None:

@@ -1,55 +1,19 @@
 """Searches with the real tools, on the tiny data set: stopped in every way, they end whole."""
 
 import csv
-import json
 import os
 import signal
 import subprocess
 from collections import Counter
-from typing import Any
 
 import psutil
 import pytest
+import searches
 import tiny
 from project import Project
+from searches import check, counted, runs, trials
 
 pytestmark = pytest.mark.search
-
-SEARCH = """
-name: tiny
-metric: val_loss
-direction: minimize
-trials: 12
-workers: 2
-sampler: {_target_: optuna.samplers.RandomSampler, seed: 0}
-pruner: {_target_: optuna.pruners.PercentilePruner, percentile: 20.0, n_startup_trials: 2}
-max_failed_fraction: 0.6
-replicates: false
-params:
-  model.width: range(4, 20)
-  # The last one's loss is not finite.
-  optimizer.learning_rate: choice(0.001, 0.01, 3.0e+38)
-  optimizer: choice(sgd, adam)
-"""
-STUDY = """
-import json
-from pathlib import Path
-from pipeline.study import Store
-print(json.dumps([
-    [t.number, t.state.name, t.value, t.params, t.user_attrs, list(t.intermediate_values)]
-    for t in Store(Path(".sweeps/{0}").resolve(), "{0}").open().trials
-]))
-"""
-RUNS = """
-import json, mlflow
-client = mlflow.MlflowClient()
-print(json.dumps([
-    [r.info.run_id, r.info.status, r.data.tags, r.data.params,
-     [m.step for m in client.get_metric_history(r.info.run_id, "val_loss")],
-     [a.path for a in client.list_artifacts(r.info.run_id)]]
-    for r in mlflow.search_runs(search_all_experiments=True, output_format="list")
-]))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -58,62 +22,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("sweep")
     raw = tiny.write_raw(folder / "raw", tiny.split(150), tiny.split(60, seed=1))
     (folder / "project").mkdir()
-    settings = "prepare: {validation_fraction: 0.2}\ntrain: {epochs: 3, batch_size: 32}\n"
-    project = Project.copy(
-        folder / "project", f"data: tiny\nmodel: mlp\nmodel.depth: 1\naugment: none\n{settings}"
-    )
-    files = [{"name": name} for name in tiny.contents(tiny.split(3), tiny.split(3))]
-    keys = ("train_images", "train_labels", "test_images", "test_labels")
-    data: dict[str, Any] = {"name": "tiny", "mirrors": [str(raw)], "num_classes": None}
-    data |= {"files": dict(zip(keys, files, strict=True)), "class_names": None}
-    project.write("conf/data/tiny.yaml", json.dumps(data))
-    project.write("conf/sweep/tiny.yaml", SEARCH)
+    project = searches.project(folder / "project", raw)
     project.run("dvc", "repro", "prepare")
     return project
 
 
 def command(*arguments: str) -> list[str]:
     return ["python", "-m", "pipeline.sweep", "sweep=tiny", *arguments]
-
-
-def trials(project: Project, name: str) -> list[dict[str, Any]]:
-    """All trials of a study, void ones included."""
-    keys = ("number", "state", "value", "params", "attrs", "steps")
-    rows = json.loads(project.python(STUDY.format(name)))
-    return [dict(zip(keys, row, strict=True)) for row in rows]
-
-
-def counted(project: Project, name: str) -> list[dict[str, Any]]:
-    return [trial for trial in trials(project, name) if "void" not in trial["attrs"]]
-
-
-def runs(project: Project, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The MLflow run of a search, and its children."""
-    keys = ("id", "status", "tags", "params", "steps", "artifacts")
-    rows = [dict(zip(keys, row, strict=True)) for row in json.loads(project.python(RUNS))]
-    [parent] = [run for run in rows if run["tags"].get("search.study") == name]
-    return parent, [r for r in rows if r["tags"].get("mlflow.parentRunId") == parent["id"]]
-
-
-def check(project: Project, name: str, total: int) -> None:
-    """Exactly the trials asked for, none twice, and MLflow says what the study says."""
-    ended = counted(project, name)
-    assert len(ended) == total
-    assert {trial["state"] for trial in ended} <= {"COMPLETE", "PRUNED", "FAIL"}
-    assert max(Counter(json.dumps(t["params"], sort_keys=True) for t in ended).values()) == 1
-    lost = [t for t in trials(project, name) if t["attrs"].get("void") == "its process died"]
-    again = Counter(t["attrs"].get("requeued") for t in trials(project, name))
-    assert all(again[trial["number"]] == 1 for trial in lost if trial["params"])
-    parent, children = runs(project, name)
-    assert parent["status"] == "FINISHED"
-    states = {int(run["tags"]["trial.number"]): run for run in children}
-    assert len(states) == len(children), "one run a trial"
-    for trial in ended:
-        run = states.pop(trial["number"])
-        assert run["tags"]["trial.state"] == trial["state"]
-        assert run["status"] == ("FAILED" if trial["state"] == "FAIL" else "FINISHED")
-        assert run["steps"] == trial["steps"]
-    assert {run["status"] for run in states.values()} <= {"KILLED"}, "of those that died"
 
 
 def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
