@@ -126,13 +126,16 @@ def _head(name: str, opened: Any, best: "FrozenTrial") -> str:
 
 def main() -> None:
     """Write the preset of the study that is named."""
+    from pipeline import study
+
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("study", metavar="STUDY", help=f"a folder in {FOLDER}")
     parser.add_argument(
         "--storage", default="", metavar="ADDRESS", help="the search's launcher.storage"
     )
     arguments = parser.parse_args()
-    path = promote(root() / FOLDER / arguments.study, arguments.study, arguments.storage)
+    with study.explained():
+        path = promote(root() / FOLDER / arguments.study, arguments.study, arguments.storage)
     print(f"{path.relative_to(config.REPOSITORY)}: dvc exp run -S experiment={path.stem}")
     params = Path("params.yaml")
     if params.is_file():

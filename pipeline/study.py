@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import optuna
 from filelock import FileLock
 from optuna.storages import JournalStorage, RDBStorage
-from optuna.storages._heartbeat import BaseHeartbeat, get_heartbeat_thread, is_heartbeat_enabled
+from optuna.storages._heartbeat import BaseHeartbeat, get_heartbeat_thread
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
@@ -81,8 +81,8 @@ class Study(optuna.Study):
         """Ask for a trial that is this process's."""
         trial = self.ask()
         # The heartbeat first: one that dies before that, and has an owner, would not be missed.
-        if isinstance(self._storage, BaseHeartbeat) and is_heartbeat_enabled(self._storage):
-            self._storage.record_heartbeat(trial._trial_id)
+        if self._heart:
+            self._heart.record_heartbeat(trial._trial_id)
         trial.set_user_attr(_OWNER, process.identity())
         return trial
 
@@ -94,8 +94,8 @@ class Study(optuna.Study):
         """
         running = [t for t in self.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
         owners = {trial.number: trial.user_attrs.get(_OWNER) for trial in running}
-        if isinstance(self._storage, BaseHeartbeat) and is_heartbeat_enabled(self._storage):
-            stale = set(self._storage._get_stale_trial_ids(self._study_id))
+        if self._heart:
+            stale = set(self._heart._get_stale_trial_ids(self._study_id))
             return [t for t in running if t._trial_id in stale or not owners[t.number]]
         return [
             trial
@@ -104,6 +104,12 @@ class Study(optuna.Study):
             or owner["process.host"] != process.HOST
             or not process.is_alive(owner)
         ]
+
+    @property
+    def _heart(self) -> BaseHeartbeat | None:
+        """The storage, where it keeps heartbeats."""
+        storage = self._storage
+        return storage if isinstance(storage, BaseHeartbeat) else None
 
 
 @dataclass(frozen=True)
@@ -136,13 +142,9 @@ class Store:
         return Study(self.name, self._storage())
 
     def create(self, direction: Literal["minimize", "maximize"]) -> Study:
-        """Open the study, or begin it.
-
-        Raises:
-            UserError: when the database does not answer.
-        """
+        """Open the study, or begin it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _explained(), self.lock:
+        with self.lock:
             self._mend()
             storage = self._storage()
             optuna.create_study(
@@ -196,14 +198,16 @@ def _database_lock(database: str, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what a database raises into one line, without its password."""
+def explained() -> Iterator[None]:
+    """Turn what a database raises, or the lack of its driver, into one line."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (SQLAlchemyError, ImportError) as error:
         raise UserError(f"launcher.storage: {one_line(error)}") from None
+    except optuna.exceptions.StorageInternalError as error:  # Optuna's word for the former
+        raise UserError(f"launcher.storage: {one_line(error.__cause__ or error)}") from None
 
 
 def claim(store: Store, study: Study, space: Space, sweep: Sweep) -> optuna.Trial | None:

@@ -16,7 +16,7 @@ import time
 import uuid
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,11 +60,12 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
     sweep = given.sweep
     found = space.parse(sweep)
     cfg = config.typed(config.compose(base))
+    digest = data.digest(prepared)
     store = Store(root() / FOLDER / sweep.name, sweep.name, given.launcher.storage)
     opened = store.create(sweep.direction)
     parent_run, behind = "", None
     with store.lock:  # several searches may begin one study
-        _same_search(opened, sweep, cfg, prepared, base)
+        _same_search(opened, sweep, cfg, digest, base)
         try:
             parent_run = search_runs.open_search(cfg, prepared, sweep.name, opened.user_attrs["id"])
         except tracking.UnreachableError as error:
@@ -74,7 +75,7 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
         sweep=sweep,
         base=base,
         prepared=prepared,
-        digest=data.digest(prepared),
+        digest=digest,
         threads=threads,
         tracking_uri=mlflow.get_tracking_uri(),
         parent_run=parent_run,
@@ -123,6 +124,8 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
 
 def main() -> None:
     """Compose, check, prepare the data, search."""
+    from pipeline import study
+
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="in Hydra's grammar")
     arguments = parser.parse_args().overrides
@@ -142,16 +145,15 @@ def main() -> None:
     space.check(found, given.sweep, base)
     folder = root() / FOLDER / given.sweep.name
     folder.mkdir(parents=True, exist_ok=True)
-    if given.launcher.storage:
-        if "://" not in os.environ.get("MLFLOW_TRACKING_URI", ""):
-            raise UserError(
-                "machines that share a study share an MLflow server, too: name it in "
-                "MLFLOW_TRACKING_URI"
-            )
-        search(given, base, _prepare(cfg), threads)
-        return
+    if given.launcher.storage and "://" not in os.environ.get("MLFLOW_TRACKING_URI", ""):
+        raise UserError(
+            "machines that share a study share an MLflow server, too: name it in "
+            "MLFLOW_TRACKING_URI"
+        )
+    # A study in a folder is one search's at a time, one in a database any number's.
+    alone = nullcontext() if given.launcher.storage else FileLock(folder / "search.lock", timeout=0)
     try:
-        with FileLock(folder / "search.lock", timeout=0):
+        with alone, study.explained():
             search(given, base, _prepare(cfg), threads)
     except Timeout:
         raise UserError(f"{given.sweep.name}: this search runs already") from None
@@ -175,9 +177,7 @@ def _prepare(cfg: Config) -> Path:
     return build(cfg)
 
 
-def _same_search(
-    opened: "Study", sweep: Sweep, cfg: Config, prepared: Path, base: list[str]
-) -> None:
+def _same_search(opened: "Study", sweep: Sweep, cfg: Config, digest: str, base: list[str]) -> None:
     """Refuse to go on with a study that asks something else; note in a new one what it asks."""
     from pipeline.tracking import flatten
 
@@ -188,7 +188,7 @@ def _same_search(
         **{key: getattr(sweep, key) for key in ("sampler", "pruner")},
         **{key: values[key] for key in ("model", "augment", "optimizer", "schedule")},
         "train": train,
-        "data": data.digest(prepared),
+        "data": digest,
     }
     flat = json.loads(json.dumps(flatten(asked)))
     before = opened.user_attrs.get("asked")

@@ -138,9 +138,8 @@ def run_trial(task: Task, study: "Study", trial: "Trial", parent_run: str) -> st
         The search's run, or "" once the store has failed: it is not waited for again and again.
     """
     from optuna import TrialPruned
-    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
     from optuna.trial import TrialState
-    from sqlalchemy.exc import SQLAlchemyError
 
     from pipeline.search_runs import TrialRun
     from pipeline.study import FAILURE, HISTORY, OVERRIDES, THREADS
@@ -170,8 +169,8 @@ def run_trial(task: Task, study: "Study", trial: "Trial", parent_run: str) -> st
             state, failure, value = TrialState.COMPLETE, "", best[metric]
         except TrialPruned:
             state, failure = TrialState.PRUNED, ""
-        except (UpdateFinishedTrialError, SQLAlchemyError):
-            raise
+        except (StorageInternalError, UpdateFinishedTrialError):
+            raise  # the study's trouble, not the trial's
         except Exception as error:
             state, failure = TrialState.FAIL, f"{type(error).__name__}: {config.one_line(error)}"
             trial.set_user_attr(FAILURE, failure)

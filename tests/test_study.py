@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from pipeline import config, space, study
+from pipeline.command import UserError
 from pipeline.config import Sweep
 from pipeline.study import Store
 
@@ -109,6 +110,13 @@ def test_trial_of_a_machine_that_had_the_folder_before_is_lost(store: Store) -> 
     assert again is not None
     assert again.params == trial.params
     assert opened.trials[0].user_attrs[study.VOID] == study.LOST
+
+
+def test_database_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
+    away = Store(tmp_path, "study", "postgresql://127.0.0.1:1/none")
+    with pytest.raises(UserError, match=r"^launcher.storage: .+") as raised, study.explained():
+        away.create("minimize")
+    assert "\n" not in str(raised.value)
 
 
 def test_line_that_the_power_failed_in_is_taken_off(store: Store) -> None:
