@@ -20,12 +20,14 @@ from pipeline.study import Store
 store = Store(Path(".sweeps/{name}").resolve(), "{name}", "{database}/optuna")
 study = store.create("minimize")
 """
-# Until a few trials have ended and the host is amid another one.
+# Until a few trials have ended and the host is amid another one, past its first epoch: one whose
+# loss is not finite ends before.
 AMID = """
 while True:
     trials = study.get_trials(deepcopy=False)
-    running = [t.user_attrs.get("process", {{}}) for t in trials if t.state.name == "RUNNING"]
-    if len(trials) - len(running) >= 2 and any(p.get("process.host") == "{host}" for p in running):
+    running = [t for t in trials if t.state.name == "RUNNING"]
+    amid = [t.user_attrs["process"]["process.host"] for t in running if t.intermediate_values]
+    if len(trials) - len(running) >= 2 and "{host}" in amid:
         break
     time.sleep(0.1)
 """
@@ -46,20 +48,18 @@ class Servers:
     database: str
     tracking: str
 
-    def python(self, code: str, host: Host | None = None) -> str:
-        return (
-            (host or self.head)
-            .run(*self._run(code), MLFLOW_TRACKING_URI=self.tracking)
-            .splitlines()[-1]
-        )
+    def python(self, code: str) -> str:
+        return self.head.run(*self._run(code), MLFLOW_TRACKING_URI=self.tracking).splitlines()[-1]
 
     def start(self, host: Host, code: str) -> "subprocess.Popen[str]":
         return host.start(*self._run(code), MLFLOW_TRACKING_URI=self.tracking)
 
     def sweep(self, host: Host, name: str, *more: str) -> "subprocess.Popen[str]":
         """Begin a search of trials that take a few seconds each, or go on with it."""
-        shared = [f"sweep.name={name}", f"launcher.storage={self.database}/optuna"]
-        command = ["python", "-m", "pipeline.sweep", "sweep=tiny", "train.epochs=60", *shared]
+        # None is pruned: the host that is lost is to be amid a trial still.
+        shared = ["train.epochs=60", "sweep.pruner.n_startup_trials=99"]
+        shared += [f"sweep.name={name}", f"launcher.storage={self.database}/optuna"]
+        command = ["python", "-m", "pipeline.sweep", "sweep=tiny", *shared]
         return host.start(*command, *more, MLFLOW_TRACKING_URI=self.tracking)
 
     def wait_until_amid(self, name: str, host: Host, search: "subprocess.Popen[str]") -> None:
