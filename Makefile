@@ -51,21 +51,17 @@ demo: $(READY)  ## run it on 5,000 digits that are installed already, beside you
 
 .PHONY: test
 test: lint  ## every check: lint, types, unit and end-to-end tests
-	python -m pytest -n 2 --dist loadfile -m 'not long and not cluster and not search'
+	python -m pytest -n 2 --dist loadfile -m 'not long and not cluster'
 
 .PHONY: test-fast
 test-fast: $(READY)  ## the inner loop: tests that take no training
-	python -m pytest -m 'not slow and not long and not cluster and not search'
+	python -m pytest -m 'not slow and not long and not cluster'
 
 .PHONY: test-long
 test-long: $(READY)  ## hundreds of kills at random moments, KILLS=40 a stage; every configuration twice
 	python -m pytest -m long -s
 
 # In an environment of its own: yours stays as it is.
-.PHONY: test-search
-test-search: $(READY)  ## whole searches with the real tools, killed and gone on with
-	python -m pytest -m search
-
 .PHONY: test-cluster
 test-cluster:  ## three hosts in network namespaces, PostgreSQL, Dask and Ray: Debian, as root
 	@test $$(id -u) = 0 || { echo "error: only root can make network namespaces"; exit 1; }

@@ -92,8 +92,8 @@ def _draw_all(
     if names:
         drawn["slices"] = lambda: plots.plot_slice(study, params=names, target_name=name)
     if len(complete) > 1 and names:
-        drawn["parallel"] = lambda: plots.plot_parallel_coordinate(
-            study, params=names, target_name=name
+        drawn["parallel"] = lambda: _name_coordinates(
+            plots.plot_parallel_coordinate(study, params=names, target_name=name), sorted(names)
         )
     if len(complete) > 3 and varied:
         drawn["importances"] = lambda: plots.plot_param_importances(study, target_name=name)
@@ -126,13 +126,29 @@ def _curve(complete: "list[FrozenTrial]", name: str, sweep: Sweep) -> "Figure":
 
 def _figure(axes: Any) -> "Figure":
     """The figure of what Optuna draws, one plot or a row of them, with room for long names."""
+    from matplotlib.ticker import NullFormatter
+
     row = list(np.ravel(axes))
-    for axis in row if len(row) > 1 else []:
-        axis.set_xlabel(fill(axis.get_xlabel(), 24))
-        axis.tick_params(axis="x", labelrotation=45)
     figure = row[0].figure
-    figure.set_size_inches(max(9, 2.5 * len(row)), 4.5)
+    figure.set_size_inches(max(9, 3 * len(row)), 4.5)
+    if len(row) > 1:
+        figure.set_layout_engine("constrained")
+        # Optuna's bar of colors is of the last plot alone, and the others have other scales.
+        figure.axes[-1].remove()
+        for axis in row:
+            axis.set_xlabel(fill(axis.get_xlabel(), 24))
+            axis.tick_params(axis="x", labelrotation=45)
+            axis.xaxis.set_minor_formatter(NullFormatter())
     return figure
+
+
+def _name_coordinates(axis: Any, names: list[str]) -> Any:
+    """Write the whole names, which Optuna cuts short, under parallel coordinates."""
+    first, *rest = (label.get_text() for label in axis.get_xticklabels())
+    assert all(n.startswith(cut.rstrip(".")) for n, cut in zip(names, rest, strict=True))
+    labels = [first, *(fill(name, 24) for name in names)]
+    axis.set_xticks(axis.get_xticks(), labels, rotation=30, ha="right")
+    return axis
 
 
 def _save(figure: "Figure", path: Path) -> None:

@@ -10,6 +10,8 @@ from pipeline.command import UserError
 from pipeline.config import Launcher
 from pipeline.worker import Task, work
 
+_FEWEST = 2  # workers: asked for one, joblib would take this very process
+
 
 def place(launcher: Launcher, task: Task) -> str:
     """Start the workers and wait for them.
@@ -28,8 +30,7 @@ def place(launcher: Launcher, task: Task) -> str:
     )
     try:
         with parallel_config(launcher.backend, **options):
-            # Asked for one process, joblib would take this one.
-            said = Parallel(n_jobs=max(count, 2), batch_size=1, pre_dispatch="all")(
+            said = Parallel(n_jobs=max(count, _FEWEST), batch_size=1, pre_dispatch="all")(
                 delayed(work)(task) for _ in range(count)
             )
         return next(filter(None, said), "")
@@ -76,11 +77,15 @@ def _ray(address: str, count: int) -> Placement:
         raise UserError(f"launcher.address={address}: {error}") from None
     register_ray()
     # It refuses more workers than there are processors, and a host may be lost already.
-    count = max(min(count, int(ray.cluster_resources().get("CPU", 0))), 1)
+    processors = int(ray.cluster_resources().get("CPU", 0))
+    if processors < _FEWEST:
+        raise UserError(
+            f"launcher.address={address}: of {processors} processors; it takes {_FEWEST}"
+        )
     # Without any share of a processor Ray crowds all workers on one host. With a whole one, that of
     # a host which is lost while they are placed would wait for another for ever.
     options = {"ray_remote_args": {"num_cpus": 0.01, "scheduling_strategy": "SPREAD"}}
-    return options, count, (ray.exceptions.RayError,)
+    return options, min(count, processors), (ray.exceptions.RayError,)
 
 
 def _not_installed(error: ImportError) -> UserError:

@@ -38,6 +38,7 @@ OVERRIDES = "overrides"  # what its parameters come to
 HISTORY = "history"  # what its epochs measured
 THREADS = "threads"  # of TensorFlow
 _OWNER = "process"  # that runs it
+_STOPPED = "stopped "  # and the id of a search that was interrupted
 _AGAIN = "requeued"  # the number of the trial whose parameters it has
 _LOSSES = "losses"  # how often that went on
 _MAX_LOSSES = 10  # processes that a trial's parameters may take with them
@@ -59,6 +60,10 @@ _ENGINE = {
 }
 # These go by what they wrote into the study, under one seed.
 _ONE_SEED = (optuna.samplers.GridSampler, optuna.samplers.QMCSampler)
+
+
+class Stopped(Exception):  # noqa: N818 -- it is none of the trial's, as TrialPruned is not
+    """The search for which a worker trains was interrupted."""
 
 
 class Study(optuna.Study):
@@ -85,6 +90,18 @@ class Study(optuna.Study):
             self._heart.record_heartbeat(trial._trial_id)
         trial.set_user_attr(_OWNER, process.identity())
         return trial
+
+    def leave(self, trial: optuna.Trial) -> None:
+        """Leave a trial to whoever claims the next: it is nobody's now."""
+        trial.set_user_attr(_OWNER, None)
+
+    def stop_search(self, search: str) -> None:
+        """Tell the workers of a search, wherever they are, that it was interrupted."""
+        self.set_user_attr(_STOPPED + search, True)
+
+    def is_stopped(self, search: str) -> bool:
+        """Whether a search was interrupted."""
+        return _STOPPED + search in self.user_attrs
 
     def lost(self) -> list[FrozenTrial]:
         """The trials that run no more, though nobody has said so.
@@ -128,9 +145,9 @@ class Store:
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
-        """Held while trials begin; its holder's death frees it."""
+        """Held while trials begin and end; its holder's death frees it."""
         if self.database:
-            return _database_lock(self.database, self.name)
+            return _database_lock(self.database, f"study {self.name}")
         return FileLock(self.folder / "trials.lock", is_singleton=True)
 
     def open(self) -> Study:
@@ -144,7 +161,8 @@ class Store:
     def create(self, direction: Literal["minimize", "maximize"]) -> Study:
         """Open the study, or begin it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.lock:
+        # All studies of a database share its tables, which the first one makes.
+        with _database_lock(self.database, "tables") if self.database else self.lock:
             self._mend()
             storage = self._storage()
             optuna.create_study(
@@ -210,15 +228,17 @@ def explained() -> Iterator[None]:
         raise UserError(f"launcher.storage: {one_line(error.__cause__ or error)}") from None
 
 
-def claim(store: Store, study: Study, space: Space, sweep: Sweep) -> optuna.Trial | None:
+def claim(
+    store: Store, study: Study, space: Space, sweep: Sweep, search: str = ""
+) -> optuna.Trial | None:
     """Begin a trial that no other has begun, its parameters chosen and its overrides noted.
 
     While those that are left are run by others it waits: one of them may yet be lost.
 
     Returns:
-        None when enough have ended.
+        None when enough have ended, or the search of this id was interrupted.
     """
-    while True:
+    while not study.is_stopped(search):
         with store.lock:
             requeue_lost(study)
             if len(counted(study)) >= total(space, sweep) or hopeless(study, sweep):
@@ -226,6 +246,7 @@ def claim(store: Store, study: Study, space: Space, sweep: Sweep) -> optuna.Tria
             if trial := _begin(study, space, sweep):
                 return trial
         time.sleep(1)
+    return None
 
 
 def _begin(study: Study, space: Space, sweep: Sweep) -> optuna.Trial | None:

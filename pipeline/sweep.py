@@ -79,6 +79,7 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
         threads=threads,
         tracking_uri=mlflow.get_tracking_uri(),
         parent_run=parent_run,
+        search=uuid.uuid4().hex,
         parent=process.identity() if given.launcher.backend == "loky" else None,
     )
     total = study.total(found, sweep)
@@ -99,6 +100,7 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
         status = "FAILED" if study.hopeless(opened, sweep) else "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
+        opened.stop_search(task.search)
         raise
     finally:
         with store.lock:

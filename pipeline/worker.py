@@ -45,6 +45,7 @@ class Task:
         threads: of TensorFlow.
         tracking_uri: of the MLflow store.
         parent_run: the search's MLflow run; "" where the store is away.
+        search: tells this search from others that work on the same study.
         parent: the process that started the search, where its workers are to end with it. Those
             of a cluster do not: their processes are not the search's.
     """
@@ -57,6 +58,7 @@ class Task:
     threads: int
     tracking_uri: str
     parent_run: str
+    search: str
     parent: dict[str, str] | None
 
 
@@ -93,7 +95,7 @@ def _work(task: Task) -> None:
     opened = task.store.open()
     space = parse(task.sweep)
     parent_run = task.parent_run
-    while trial := study.claim(task.store, opened, space, task.sweep):
+    while trial := study.claim(task.store, opened, space, task.sweep, task.search):
         with opened.alive(trial):
             parent_run = run_trial(task, opened, trial, parent_run)
         _forget()
@@ -119,7 +121,7 @@ def build(cfg: Config) -> Path:
     from pipeline.prepare import prepare
 
     asked = json.dumps([asdict(cfg.data), asdict(cfg.prepare)], sort_keys=True)
-    folder = root() / FOLDER / "data" / hashlib.sha256(asked.encode()).hexdigest()[:12]
+    folder = root() / FOLDER / ".data" / hashlib.sha256(asked.encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "build.lock"):
         if not data.is_there(folder / "prepared"):
@@ -132,7 +134,7 @@ def run_trial(task: Task, study: "Study", trial: "Trial", parent_run: str) -> st
     """Train what a trial's overrides say; tell the study how it ended.
 
     A trial that fails, whatever the reason, is recorded as failed. One that was taken for lost, and
-    is another worker's by now, is left to that one.
+    is another worker's by now, is left to that one; one whose search was interrupted, to the next.
 
     Returns:
         The search's run, or "" once the store has failed: it is not waited for again and again.
@@ -142,7 +144,7 @@ def run_trial(task: Task, study: "Study", trial: "Trial", parent_run: str) -> st
     from optuna.trial import TrialState
 
     from pipeline.search_runs import TrialRun
-    from pipeline.study import FAILURE, HISTORY, OVERRIDES, THREADS
+    from pipeline.study import FAILURE, HISTORY, OVERRIDES, THREADS, Stopped
     from pipeline.train import train
 
     metric, run, value = task.sweep.metric, None, None
@@ -159,6 +161,8 @@ def run_trial(task: Task, study: "Study", trial: "Trial", parent_run: str) -> st
                 history.append(row)
                 run.log_epoch(epoch, row)
                 trial.report(row[metric], epoch)
+                if study.is_stopped(task.search):
+                    raise Stopped
                 if epoch < cfg.train.epochs and trial.should_prune():
                     raise TrialPruned
 
@@ -169,14 +173,18 @@ def run_trial(task: Task, study: "Study", trial: "Trial", parent_run: str) -> st
             state, failure, value = TrialState.COMPLETE, "", best[metric]
         except TrialPruned:
             state, failure = TrialState.PRUNED, ""
+        except Stopped:
+            study.leave(trial)
+            raise
         except (StorageInternalError, UpdateFinishedTrialError):
             raise  # the study's trouble, not the trial's
         except Exception as error:
             state, failure = TrialState.FAIL, f"{type(error).__name__}: {config.one_line(error)}"
             trial.set_user_attr(FAILURE, failure)
-        trial.set_user_attr(HISTORY, history)
-        study.tell(trial, value, state)
-    except UpdateFinishedTrialError:
+        with task.store.lock:  # it cannot be taken for lost between the two
+            trial.set_user_attr(HISTORY, history)
+            study.tell(trial, value, state)
+    except (Stopped, UpdateFinishedTrialError):
         if run:
             run.end_lost()
         return parent_run

@@ -1,10 +1,12 @@
 """A small search on the tiny data set, and what must be true of any search that has ended."""
 
 import json
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
 import tiny
 from project import Project
 
@@ -105,3 +107,10 @@ def check(project: Python, name: str, total: int, database: str = "") -> None:
         assert run["status"] == ("FAILED" if trial["state"] == "FAIL" else "FINISHED")
         assert run["steps"] == trial["steps"], trial
     assert {run["status"] for run in states.values()} <= {"KILLED"}, "of those that died"
+
+
+def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """The processes in which a search that runs here trains."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    living = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in living if any("popen_loky" in part for part in child.cmdline())]

@@ -135,7 +135,7 @@ def test_search_outlives_a_host(
         assert parent.wait(240) == 0, head.logs()
         print(f"{launcher}, {loss}: over after {time.monotonic() - began:.0f} s")
     servers.check(name, 10)
-    built = [host.name for host in others if list(host.folder.glob(".sweeps/data/*/prepared"))]
+    built = [host.name for host in others if list(host.folder.glob(".sweeps/.data/*/prepared"))]
     assert built == [host.name for host in others], "each made the data that it lacked"
 
 

@@ -16,7 +16,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
+import searches
+import tiny
 from project import Project
 
 pytestmark = pytest.mark.long
@@ -149,3 +152,33 @@ def test_killed_dvc_repro_succeeds_at_last(project: Project, tmp_path: Path) -> 
         assert process.returncode in (0, -signal.SIGKILL)
     killed.repro()
     assert killed.read("dvc.lock") == project.read("dvc.lock")
+
+
+def test_killed_search_ends_with_exactly_its_trials(tmp_path: Path) -> None:
+    """A worker, or the search itself, ten times in one search."""
+    raw = tiny.write_raw(tmp_path / "raw", tiny.split(150), tiny.split(60, seed=1))
+    project = searches.project(tmp_path / "project", raw)
+    again = ["python", "-m", "pipeline.sweep", "sweep=tiny", "train.epochs=30", "sweep.trials=60"]
+    moments = random.Random("search")
+    killed: Counter[str] = Counter()
+    process = project.start(*again)
+    while killed.total() < 10:
+        try:
+            output, _ = process.communicate(timeout=moments.uniform(0, 20))
+        except subprocess.TimeoutExpired:
+            workers = searches.workers(process)
+            victim = "worker" if workers and moments.random() < 0.5 else "search"
+            killed[victim] += 1
+            if victim == "worker":
+                moments.choice(workers).kill()
+                continue
+            process.kill()
+            process.communicate()
+            psutil.wait_procs(workers, timeout=20)
+        else:
+            raise AssertionError(f"over before ten kills: {output}")
+        process = project.start(*again)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    searches.check(project, "tiny", 60)
+    print(f"{dict(killed)} killed")

@@ -1,18 +1,11 @@
 """Training where the MLflow store fails: nothing is lost, and the run is completed later."""
 
 import json
-import os
-import signal
-import socket
 import sqlite3
-import subprocess
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import tracking_server
 from project import Project
 
 pytestmark = pytest.mark.slow
@@ -49,53 +42,17 @@ def runs(project: Project) -> list[list[object]]:
     return json.loads(project.python(RUNS))
 
 
-@contextmanager
-def server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """An MLflow server of this machine, until the block ends or it is killed."""
-    folder.mkdir(exist_ok=True)
-    store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    artifacts = ["--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")]
-    process = subprocess.Popen(
-        ["mlflow", "server", "--port", str(port), "--workers", "1", *store, *artifacts],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, "mlflow server ended"
-                assert time.monotonic() < deadline, "mlflow server does not answer"
-                time.sleep(0.2)
-        yield process
-    finally:
-        _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(30)
-
-
 def test_training_outlives_the_tracking_server(
     reference: Project, project: Project, tmp_path: Path
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    variables = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
-    away = Project(project.folder, {**variables, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"})
-    with server(tmp_path / "server", port) as process:
+    port = tracking_server.free_port()
+    away = Project(project.folder, tracking_server.variables(port))
+    with tracking_server.run(tmp_path / "server", port) as process:
         with away.start("python", "-m", "pipeline.train") as training:
             assert training.stdout is not None
             for line in training.stdout:
                 if "epoch 1/" in line:
-                    _end(process)
+                    tracking_server.end(process)
                     break
             output = training.stdout.read()
         assert training.returncode == 0, output
@@ -105,7 +62,7 @@ def test_training_outlives_the_tracking_server(
     assert "tracking is behind" in away.run("dvc", "repro")
     assert away.read("dvc.lock") == reference.read("dvc.lock")
     assert "error: MLflow store" in away.run("python", "-m", "pipeline.track", status=1)
-    with server(tmp_path / "server", port):
+    with tracking_server.run(tmp_path / "server", port):
         for _ in range(2):
             away.run("python", "-m", "pipeline.track")
             assert runs(away) == WHOLE

@@ -5,7 +5,7 @@ import json
 import pytest
 from project import Project
 
-pytestmark = pytest.mark.search
+pytestmark = pytest.mark.slow
 
 SEARCH = """
 name: digits
@@ -36,7 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def test_promoted_trial_gives_its_metric_to_the_bit(project: Project) -> None:
-    output = project.run("python", "-m", "pipeline.promote", "digits")
+    output = project.run("make", "-o", ".venv/.requirements.txt.ready", "promote", "STUDY=digits")
     assert "conf/experiment/best_digits.yaml: dvc exp run -S experiment=best_digits" in output
     trial = json.loads(
         project.python(

@@ -2,18 +2,23 @@
 
 import csv
 import os
+import pty
+import re
 import signal
 import subprocess
 from collections import Counter
+from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
 import searches
 import tiny
+import tracking_server
 from project import Project
-from searches import check, counted, runs, trials
+from searches import check, counted, runs, trials, workers
 
-pytestmark = pytest.mark.search
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +37,8 @@ def command(*arguments: str) -> list[str]:
 
 
 def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
-    output = project.run(*command("sweep.trials=10"))
+    make = ["make", "-o", ".venv/.requirements.txt.ready", "sweep", "SWEEP=tiny"]
+    output = project.run(*make, "TRIALS=10", "WORKERS=2", "ARGS=model.activation=relu")
     assert output.count("\ntrial ") == 10
     check(project, "tiny", 10)
     ended = counted(project, "tiny")
@@ -47,7 +53,9 @@ def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
             assert trial["value"] == best["val_loss"]
     # The same command with more trials keeps these; with as many it does nothing.
     assert "\ntrial " not in project.run(*command("sweep.trials=10"))
-    assert project.run(*command()).count("\ntrial ") == 2
+    shown = _on_terminal(project, *command())
+    assert len(re.findall(r"(?<!best is )trial \d+: ", shown)) == 2
+    assert re.search(r"tiny: .* 12/12 .*0 running, \d+ pruned, \d+ failed, best \d", shown)
     check(project, "tiny", 12)
     assert counted(project, "tiny")[:10] == ended
     parent, children = runs(project, "tiny")
@@ -62,6 +70,27 @@ def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
     assert {"seed.init", "model.width", "optimizer.learning_rate"} <= set(child["params"])
     with (project.folder / ".sweeps/tiny/findings/trials.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 12
+
+
+def _on_terminal(project: Project, *command: str) -> str:
+    """Run a command whose output is a terminal; return what that shows, one line over another."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env={**project.environment(), "COLUMNS": "200"},
+        stdin=subprocess.DEVNULL,
+        stdout=its,
+        stderr=its,
+    )
+    os.close(its)
+    shown = b""
+    with suppress(OSError):  # on Linux this is how the other side's end is told
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert process.wait() == 0, shown.decode()
+    return shown.decode().replace("\r\n", "\n")
 
 
 def test_other_question_under_the_same_name_is_refused(project: Project) -> None:
@@ -96,12 +125,12 @@ def test_killed_workers_and_parents_lose_no_trial(project: Project) -> None:
     again = command("sweep.name=killed", "sweep.trials=14")
     process = project.start(*again)
     _wait_for_trials(process, 2)
-    _workers(process)[0].kill()
+    workers(process)[0].kill()
     _wait_for_trials(process, 2)  # it goes on
-    workers = _workers(process)
+    orphans = workers(process)
     process.kill()
     process.communicate()
-    _, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(orphans, timeout=20)
     assert not alive, "workers end with their parent"
     process = project.start(*again)
     _wait_for_trials(process, 2)
@@ -127,10 +156,24 @@ def _wait_for_trials(process: "subprocess.Popen[str]", count: int) -> None:
     raise AssertionError("".join(output))
 
 
-def _workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    children = psutil.Process(process.pid).children(recursive=True)
-    living = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in living if any("popen_loky" in part for part in child.cmdline())]
+def test_search_outlives_the_tracking_server(project: Project, tmp_path: Path) -> None:
+    port = tracking_server.free_port()
+    away = Project(project.folder, tracking_server.variables(port))
+    again = command("sweep.name=away", "sweep.trials=6")
+    with tracking_server.run(tmp_path / "server", port) as server, away.start(*again) as process:
+        _wait_for_trials(process, 2)
+        tracking_server.end(server)
+        assert process.stdout is not None
+        output = process.stdout.read()
+    assert process.returncode == 0, output
+    assert "warning: tracking is behind" in output
+    assert "Traceback" not in output
+    ended = counted(away, "away")
+    assert len(ended) == 6
+    with tracking_server.run(tmp_path / "server", port):
+        assert "\ntrial " not in away.run(*again)
+        check(away, "away", 6)
+    assert counted(away, "away") == ended
 
 
 def test_seeds_are_replicates(project: Project) -> None:
