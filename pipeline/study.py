@@ -253,7 +253,7 @@ def _begin(study: Study, space: Space, sweep: Sweep) -> optuna.Trial | None:
     """Begin a trial, unless there are enough, those included that others run."""
     while len(counted(study, running=True)) < total(space, sweep):
         every = study.get_trials(deepcopy=False)
-        study.sampler, study.pruner = _strategy(sweep, len(every))
+        study.sampler, study.pruner = strategy(sweep, len(every))
         trial = study.begin()
         overrides = space.overrides(partial(Parameter.suggest, trial=trial))
         known = {_key(_params(t)) for t in every if t.number != trial.number and not _void(t)}
@@ -330,22 +330,37 @@ def hopeless(study: Study, sweep: Sweep) -> bool:
     return failures >= _MIN_FAILURES and failures > share
 
 
-def _strategy(
+def strategy(
     sweep: Sweep, number: int
 ) -> tuple[optuna.samplers.BaseSampler, optuna.pruners.BasePruner]:
     """The sampler and the pruner, as at the beginning of a trial.
 
     The sampler's seed is another for each: a search that goes on, and another worker, would draw
     the same numbers again.
-    """
-    from hydra.utils import instantiate
 
-    sampler = instantiate(sweep.sampler, _convert_="all")
+    Raises:
+        UserError: when one of the two cannot be made.
+    """
+    sampler = _instantiate("sampler", sweep.sampler, optuna.samplers.BaseSampler)
     if "seed" in sweep.sampler and not isinstance(sampler, _ONE_SEED):
         text = f"{sweep.sampler['seed']} {number}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
-        sampler = instantiate(sweep.sampler, seed=seed, _convert_="all")
-    return sampler, instantiate(sweep.pruner, _convert_="all")
+        given = {**sweep.sampler, "seed": seed}
+        sampler = _instantiate("sampler", given, optuna.samplers.BaseSampler)
+    return sampler, _instantiate("pruner", sweep.pruner, optuna.pruners.BasePruner)
+
+
+def _instantiate(name: str, section: dict[str, Any], kind: Any) -> Any:
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        made = instantiate(section, _convert_="all")
+    except InstantiationException as error:
+        raise UserError(f"sweep.{name}: {one_line(error)}") from None
+    if not isinstance(made, kind):
+        raise UserError(f"sweep.{name}: {section['_target_']} is no {kind.__name__[4:].lower()}")
+    return made
 
 
 def _void(trial: FrozenTrial) -> bool:

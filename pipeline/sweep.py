@@ -141,6 +141,7 @@ def main() -> None:
     threads = cfg.train.threads or _threads(given)
     base = merge(base, [f"train.threads={threads}"])
     found = space.parse(given.sweep)
+    study.strategy(given.sweep, 0)  # whether the two can be made
     for parameter in found.searched:
         if any(text.split("=")[0] == parameter.key for text in rest):
             raise UserError(f"{parameter.key} (the command line): the search varies it")

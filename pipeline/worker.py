@@ -99,6 +99,8 @@ def _work(task: Task) -> None:
         with opened.alive(trial):
             parent_run = run_trial(task, opened, trial, parent_run)
         _forget()
+        if not gc.get_freeze_count():
+            gc.freeze()  # what the imports made stays: to look through it again takes longest
 
 
 def _prepared(task: Task) -> Path:
@@ -207,7 +209,6 @@ def _forget() -> None:
     for name in [name for name in registered if name.startswith("CustomGradient-")]:
         del registered[name]
     keras.utils.clear_session(free_memory=True)
-    gc.collect()
 
 
 def _end_with(parent: dict[str, str]) -> None:

@@ -103,7 +103,13 @@ def test_other_question_under_the_same_name_is_refused(project: Project) -> None
 
 
 def test_mistake_is_one_line_before_any_trial(project: Project) -> None:
-    for argument in ("sweep.trails=3", "model.width=8", "sweep.params.model.depht='range(1,3)'"):
+    for argument in (
+        "sweep.trails=3",
+        "model.width=8",
+        "sweep.params.model.depht='range(1,3)'",
+        "sweep.pruner={_target_: optuna.pruners.NopPruner}",  # a merge: the former's arguments stay
+        "sweep.sampler._target_=optuna.pruners.NopPruner",
+    ):
         output = project.run(*command("sweep.name=mistake", argument), status=1)
         assert output.startswith("error: ")
         assert output.count("\n") == 1

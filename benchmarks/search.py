@@ -1,0 +1,115 @@
+"""What a search costs beyond its trainings, and whether that grows: seconds and memory a trial.
+
+    python benchmarks/search.py [--trials 500] [--workers 2]
+
+A search of tiny trials (`sweep=depth` on the 5,000 digits that are installed already), then a tenth
+of its trainings again by the same number of processes, with no study and no MLflow. It runs in a
+clone of the last commit.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+
+import psutil
+
+from pipeline import config
+from pipeline.study import OVERRIDES, Store, counted
+from pipeline.tracking import cpu
+from pipeline.train import configure, train
+
+REPOSITORY = Path(__file__).parents[1]
+PARTS = 10
+BASE = ["data=mnist_sample", "train.threads=1"]
+
+
+def main() -> None:
+    """Search, then train alone; print a line for each tenth of the search, and the overhead."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=500)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
+        memory = search(Path(folder), arguments.trials, arguments.workers)
+        trials = sorted(
+            counted(Store(Path(folder) / ".sweeps/depth", "depth").open()),
+            key=lambda trial: trial.datetime_complete or datetime.max,
+        )
+        ends = [trial.datetime_complete.timestamp() for trial in trials if trial.datetime_complete]
+        size = len(trials) // PARTS
+        print("trials     seconds a trial of a worker   MB a worker")
+        for part in range(PARTS):
+            first, last = part * size, (part + 1) * size - 1
+            seconds = (ends[last] - ends[first]) / (last - first) * arguments.workers
+            there = [mb for at, mb in memory if ends[first] <= at <= ends[last]]
+            print(f"{first:4}-{last:<4}  {seconds:6.2f} {statistics.median(there):28.0f}")
+        again = [trial.user_attrs[OVERRIDES] for trial in trials if trial.state.name == "COMPLETE"]
+        chosen = again[:: len(again) // (len(again) // PARTS)]
+        [prepared] = Path(folder).glob(".sweeps/.data/*/prepared")
+        alone = train_alone(chosen, prepared, arguments.workers)
+    whole = (ends[-1] - ends[size]) / (len(ends) - 1 - size) * arguments.workers
+    print(
+        f"{whole:.2f} s a trial, {alone:.2f} s a training alone: "
+        f"{whole - alone:.2f} s of overhead ({len(trials)} trials, {len(chosen)} trainings)"
+    )
+    packages = ("optuna", "mlflow", "keras", "tensorflow-cpu")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    print(f"{os.cpu_count()} cores of {cpu()}, {versions}")
+
+
+def search(folder: Path, trials: int, workers: int) -> list[tuple[float, float]]:
+    """Run the search; return when its workers had how many megabytes each, on average."""
+    settings = [*BASE, f"sweep.trials={trials}", f"sweep.workers={workers}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.sweep", "sweep=depth", *settings],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+    )
+    memory = []
+    while process.poll() is None:
+        time.sleep(1)
+        sizes = []
+        for child in psutil.Process(process.pid).children(recursive=True):
+            try:
+                if any("popen_loky" in part for part in child.cmdline()):
+                    sizes.append(child.memory_info().rss / 1e6)
+            except psutil.NoSuchProcess:
+                continue
+        if sizes:
+            memory.append((time.time(), statistics.mean(sizes)))
+    if process.returncode:
+        sys.exit(process.returncode)
+    return memory
+
+
+def train_alone(trials: list[list[str]], prepared: Path, workers: int) -> float:
+    """Seconds of a training, its process's first one apart, while others train beside it."""
+    shares = [trials[worker::workers] for worker in range(workers)]
+    with ProcessPoolExecutor(workers, get_context("spawn"), configure, (1,)) as pool:
+        futures = [pool.submit(train_each, share, prepared) for share in shares]
+        return statistics.mean(s for future in futures for s in future.result()[1:])
+
+
+def train_each(trials: list[list[str]], prepared: Path) -> list[float]:
+    """Seconds of each training, one after another in this process."""
+    seconds = []
+    for overrides in trials:
+        cfg = config.typed(config.compose([*BASE, *overrides]))
+        started = time.perf_counter()
+        train(cfg, prepared)
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+if __name__ == "__main__":
+    main()
