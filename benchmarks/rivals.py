@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -62,7 +63,7 @@ def draw(count: int) -> list[list[str]]:
     return [found.overrides(partial(Parameter.suggest, trial=trial)) for trial in trials]
 
 
-def in_clone(run, points: list[list[str]]) -> Runs:
+def in_clone(run: Callable[[str, list[list[str]]], None], points: list[list[str]]) -> Runs:
     """Run one of the three in a clone of its own; its MLflow runs that have an accuracy."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
@@ -132,11 +133,11 @@ def application(given: DictConfig) -> None:
     cfg = config.typed(config.compose(overrides))
     with mlflow.start_run():
         mlflow.log_params({"overrides": " ".join(overrides)})
-        train(
-            cfg,
-            folder / "data/prepared",
-            lambda epoch, row: mlflow.log_metrics(row, step=epoch),
-        )
+
+        def on_epoch(epoch: int, row: dict[str, float]) -> None:
+            mlflow.log_metrics(row, step=epoch)
+
+        train(cfg, folder / "data/prepared", on_epoch)
 
 
 if __name__ == "__main__":

@@ -51,8 +51,8 @@ def main() -> None:
         for part in range(PARTS):
             first, last = part * size, (part + 1) * size - 1
             seconds = (ends[last] - ends[first]) / (last - first) * arguments.workers
-            there = [mb for at, mb in memory if ends[first] <= at <= ends[last]]
-            print(f"{first:4}-{last:<4}  {seconds:6.2f} {statistics.median(there):28.0f}")
+            _, size_then = min(memory, key=lambda sample: abs(sample[0] - ends[last]))
+            print(f"{first:4}-{last:<4}  {seconds:6.2f} {size_then:28.0f}")
         again = [trial.user_attrs[OVERRIDES] for trial in trials if trial.state.name == "COMPLETE"]
         chosen = again[:: len(again) // (len(again) // PARTS)]
         [prepared] = Path(folder).glob(".sweeps/.data/*/prepared")

@@ -9,6 +9,7 @@ number of workers end with exactly the trials that were asked for.
 import hashlib
 import os
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -355,7 +356,9 @@ def _instantiate(name: str, section: dict[str, Any], kind: Any) -> Any:
     from hydra.utils import instantiate
 
     try:
-        made = instantiate(section, _convert_="all")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            made = instantiate(section, _convert_="all")
     except InstantiationException as error:
         raise UserError(f"sweep.{name}: {one_line(error)}") from None
     if not isinstance(made, kind):
