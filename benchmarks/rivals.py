@@ -24,6 +24,7 @@ from pathlib import Path
 import hydra
 import mlflow
 import optuna
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from pipeline import config, space
@@ -130,6 +131,7 @@ def application(given: DictConfig) -> None:
     overrides = json.loads((folder / POINTS).read_text())[given.point]
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     configure(None)
+    GlobalHydra.instance().clear()  # composing anew is refused otherwise
     cfg = config.typed(config.compose(overrides))
     with mlflow.start_run():
         mlflow.log_params({"overrides": " ".join(overrides)})

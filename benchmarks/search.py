@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
 from datetime import datetime
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -54,7 +55,7 @@ def main() -> None:
             _, size_then = min(memory, key=lambda sample: abs(sample[0] - ends[last]))
             print(f"{first:4}-{last:<4}  {seconds:6.2f} {size_then:28.0f}")
         again = [trial.user_attrs[OVERRIDES] for trial in trials if trial.state.name == "COMPLETE"]
-        chosen = again[:: len(again) // (len(again) // PARTS)]
+        chosen = again[: max(len(again) // PARTS, 3 * arguments.workers)]
         [prepared] = Path(folder).glob(".sweeps/.data/*/prepared")
         alone = train_alone(chosen, prepared, arguments.workers)
     whole = (ends[-1] - ends[size]) / (len(ends) - 1 - size) * arguments.workers
@@ -106,7 +107,8 @@ def train_each(trials: list[list[str]], prepared: Path) -> list[float]:
     for overrides in trials:
         cfg = config.typed(config.compose([*BASE, *overrides]))
         started = time.perf_counter()
-        train(cfg, prepared)
+        with redirect_stdout(None):
+            train(cfg, prepared)
         seconds.append(time.perf_counter() - started)
     return seconds
 
