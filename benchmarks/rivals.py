@@ -104,7 +104,9 @@ def multirun(folder: str, points: list[list[str]]) -> None:
 def queue(folder: str, points: list[list[str]]) -> None:
     """`dvc exp run --queue`, two jobs at a time."""
     for point in points:
-        settings = [text for key in (*point, "train.threads=1") for text in ("-S", key)]
+        # params.yaml has the groups; other keys are added to it.
+        keys = [f"+{key}" if "." in key.split("=")[0] else key for key in point]
+        settings = [text for key in (*keys, "+train.threads=1") for text in ("-S", key)]
         call(folder, "dvc", "exp", "run", "--queue", "--quiet", *settings)
     call(folder, "dvc", "queue", "start", "--jobs", "2")
     while "Queued" in (left := call(folder, "dvc", "queue", "status")) or "Running" in left:
