@@ -6,6 +6,7 @@ import pty
 import re
 import signal
 import subprocess
+import termios
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -75,10 +76,11 @@ def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
 def _on_terminal(project: Project, *command: str) -> str:
     """Run a command whose output is a terminal; return what that shows, one line over another."""
     ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (40, 200))
     process = subprocess.Popen(
         command,
         cwd=project.folder,
-        env={**project.environment(), "COLUMNS": "200"},
+        env=project.environment(),
         stdin=subprocess.DEVNULL,
         stdout=its,
         stderr=its,
