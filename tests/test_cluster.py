@@ -1,5 +1,6 @@
 """Searches over three hosts, one of which is lost: they end with exactly the trials asked for."""
 
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,12 +27,22 @@ AMID = """
 while True:
     trials = study.get_trials(deepcopy=False)
     running = [t for t in trials if t.state.name == "RUNNING"]
-    amid = [t.user_attrs["process"]["process.host"] for t in running if t.intermediate_values]
+    # One that an interrupted search left has none.
+    owners = [t.user_attrs.get("process") for t in running if t.intermediate_values]
+    amid = [owner["process.host"] for owner in owners if owner]
     if len(trials) - len(running) >= 2 and "{host}" in amid:
         break
     time.sleep(0.1)
 """
+# Until no worker is at a trial any more.
+LEFT = """
+while len(study.lost()) < sum(t.state.name == "RUNNING" for t in study.get_trials(deepcopy=False)):
+    time.sleep(0.2)
+print([t.state.name for t in study.trials].count("COMPLETE"))
+"""
 HOLD = "with store.lock: print('held', flush=True); time.sleep(600)"
+
+CLUSTERS = {"dask": cluster.dask_cluster, "ray": cluster.ray_cluster}
 
 
 @dataclass(frozen=True)
@@ -118,14 +129,14 @@ def test_first_use_of_a_database_by_many(network: list[Host], servers: Servers) 
     assert [process.wait(60) for process in opened] == [0] * len(opened), network[0].logs()
 
 
-@pytest.mark.parametrize(("launcher", "loss"), [("dask", "cut"), ("ray", "kill")])
+@pytest.mark.parametrize("loss", ["cut", "kill"])
+@pytest.mark.parametrize("launcher", ["dask", "ray"])
 def test_search_outlives_a_host(
     network: list[Host], lost: Host, servers: Servers, launcher: str, loss: str
 ) -> None:
     head, *others = network
     name = f"{launcher}-{loss}"
-    make = {"dask": cluster.dask_cluster, "ray": cluster.ray_cluster}[launcher]
-    with make(head, others) as address:
+    with CLUSTERS[launcher](head, others) as address:
         where = [f"launcher={launcher}", f"launcher.address={address}", "sweep.workers=3"]
         parent = servers.sweep(head, name, *where, "sweep.trials=10")
         servers.wait_until_amid(name, lost, parent)
@@ -136,6 +147,25 @@ def test_search_outlives_a_host(
     servers.check(name, 10)
     built = [host.name for host in others if list(host.folder.glob(".sweeps/.data/*/prepared"))]
     assert built == [host.name for host in others], "each made the data that it lacked"
+
+
+@pytest.mark.parametrize("launcher", ["dask", "ray"])
+def test_interrupted_search_stops_its_workers(
+    network: list[Host], servers: Servers, launcher: str
+) -> None:
+    head, *others = network
+    name = f"{launcher}-interrupt"
+    with CLUSTERS[launcher](head, others) as address:
+        where = [f"launcher={launcher}", f"launcher.address={address}", "sweep.workers=3"]
+        parent = servers.sweep(head, name, *where, "sweep.trials=8")
+        servers.wait_until_amid(name, others[-1], parent)
+        parent.send_signal(signal.SIGINT)
+        assert parent.wait(60) == 130, head.logs()
+        complete = servers.python(OPEN.format(name=name, database=servers.database) + LEFT)
+        assert int(complete) < 8
+        parent = servers.sweep(head, name, *where, "sweep.trials=8")
+        assert parent.wait(240) == 0, head.logs()
+    servers.check(name, 8)
 
 
 def test_searches_started_by_hand(network: list[Host], lost: Host, servers: Servers) -> None:
