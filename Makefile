@@ -58,9 +58,8 @@ test-fast: $(READY)  ## the inner loop: tests that take no training
 	python -m pytest -m 'not slow and not long and not cluster'
 
 .PHONY: test-long
-KILLS ?= 40
 test-long: $(READY)  ## kills at random moments, KILLS=40 a stage, ten in a search; every configuration twice
-	KILLS=$(KILLS) python -m pytest -m long -s
+	python -m pytest -m long -s
 
 # In an environment of its own: yours stays as it is.
 .PHONY: test-cluster

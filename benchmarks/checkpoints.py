@@ -1,23 +1,21 @@
 """What checkpoints cost: the same training with and without them, in turn; and the time in `save`.
 
-    python benchmarks/checkpoints.py [--pairs 3] [OVERRIDE...]     such as model=rnn
+    python -m benchmarks.checkpoints [--pairs 3] [OVERRIDE...]     such as model=rnn
 
 The data must be prepared (`dvc repro prepare`). Nothing is tracked or kept.
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from benchmarks.machine import describe
 from pipeline import config
 from pipeline.checkpoint import Checkpoints, State
-from pipeline.tracking import cpu
 from pipeline.train import configure, train
 
 
@@ -62,8 +60,7 @@ def main() -> None:
         f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), "
         f"share in save {statistics.median(shares):.2%}"
     )
-    versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow-cpu"))
-    print(f"{os.cpu_count()} cores of {cpu()}, {versions}")
+    print(describe("keras", "tensorflow-cpu"))
 
 
 if __name__ == "__main__":

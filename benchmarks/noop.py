@@ -1,6 +1,6 @@
 """Time `dvc repro` with nothing to do, here and in a project of five empty stages, in turn.
 
-    python benchmarks/noop.py [--runs 9]
+    python -m benchmarks.noop [--runs 9]
 
 The pipeline must be up to date (`dvc repro`). The ratio is what our files cost DVC to check.
 """

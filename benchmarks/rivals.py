@@ -1,6 +1,6 @@
 """One search by three: `make sweep`, Hydra's multirun, `dvc exp run --queue`.
 
-    python benchmarks/rivals.py [--trials 20]
+    python -m benchmarks.rivals [--trials 20]
 
 The space is that of conf/sweep/default.yaml, on MNIST. The sweep chooses and prunes as it does; the
 other two choose and prune nothing, and are given as many points, drawn at random from that space.
@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import hydra
@@ -27,9 +26,9 @@ import optuna
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from benchmarks.machine import describe
 from pipeline import config, space
 from pipeline.space import Parameter
-from pipeline.tracking import cpu
 from pipeline.train import configure, train
 
 REPOSITORY = Path(__file__).parents[1]
@@ -51,9 +50,7 @@ def main() -> None:
         best = max(value for _, value in runs)
         hourly = 60 * len(runs) / minutes
         print(f"{name:10} {len(runs):4} {minutes:8.1f} {hourly:13.0f} {best:7.4f} {reached:8.1f}")
-    packages = ("optuna", "hydra-core", "dvc", "mlflow", "keras", "tensorflow-cpu")
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    print(f"{os.cpu_count()} cores of {cpu()}, {versions}")
+    print(describe("optuna", "hydra-core", "dvc", "mlflow", "keras", "tensorflow-cpu"))
 
 
 def draw(count: int) -> list[list[str]]:

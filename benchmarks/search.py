@@ -1,6 +1,6 @@
 """What a search costs beyond its trainings, and whether that grows: seconds and memory a trial.
 
-    python benchmarks/search.py [--trials 500] [--workers 2]
+    python -m benchmarks.search [--trials 500] [--workers 2]
 
 A search of tiny trials (`sweep=depth` on the 5,000 digits that are installed already), then a tenth
 of its trainings again by the same number of processes, with no study and no MLflow. It runs in a
@@ -8,7 +8,6 @@ clone of the last commit.
 """
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -17,15 +16,14 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from datetime import datetime
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
 
+from benchmarks.machine import describe
 from pipeline import config
 from pipeline.study import OVERRIDES, Store, counted
-from pipeline.tracking import cpu
 from pipeline.train import configure, train
 
 REPOSITORY = Path(__file__).parents[1]
@@ -63,9 +61,7 @@ def main() -> None:
         f"{whole:.2f} s a trial, {alone:.2f} s a training alone: "
         f"{whole - alone:.2f} s of overhead ({len(trials)} trials, {len(chosen)} trainings)"
     )
-    packages = ("optuna", "mlflow", "keras", "tensorflow-cpu")
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    print(f"{os.cpu_count()} cores of {cpu()}, {versions}")
+    print(describe("optuna", "mlflow", "keras", "tensorflow-cpu"))
 
 
 def search(folder: Path, trials: int, workers: int) -> list[tuple[float, float]]:

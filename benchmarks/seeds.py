@@ -1,6 +1,6 @@
 """Train a configuration with several seeds: test accuracy and training time, mean ± std.
 
-    python benchmarks/seeds.py [--seeds 5] [OVERRIDE...]     such as experiment=first_network
+    python -m benchmarks.seeds [--seeds 5] [OVERRIDE...]     such as experiment=first_network
 
 The data must be prepared (`dvc repro prepare`). Nothing is tracked or kept. Times include the
 first epoch's tracing, not the imports. The test set measures the finished models; nothing is chosen
@@ -8,17 +8,15 @@ by it.
 """
 
 import argparse
-import os
 import statistics
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from benchmarks.machine import describe
 from pipeline import config, data
 from pipeline.evaluate import evaluate
-from pipeline.tracking import cpu
 from pipeline.train import configure, train
 
 
@@ -49,8 +47,7 @@ def main() -> None:
         f"| {statistics.mean(accuracies):.2f} ± {spread:.2f} % ({arguments.seeds}) "
         f"| {statistics.median(seconds):.0f} s |"
     )
-    versions = ", ".join(f"{name} {version(name)}" for name in ("keras", "tensorflow-cpu"))
-    print(f"{os.cpu_count()} cores of {cpu()}, {versions}")
+    print(describe("keras", "tensorflow-cpu"))
 
 
 if __name__ == "__main__":

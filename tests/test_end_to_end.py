@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import server
 from project import MNIST, Project
 
 from pipeline import idx
@@ -279,11 +279,9 @@ def test_every_way_of_reloading_gives_the_same_answers(project: Project) -> None
 @contextmanager
 def served(project: Project, address: str) -> Iterator[str]:
     """`mlflow models serve`, until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = server.free_port()
     command = ["mlflow", "models", "serve", "--env-manager", "local", "--port", str(port)]
-    server = subprocess.Popen(
+    process = subprocess.Popen(
         [*command, "--model-uri", address],
         cwd=project.folder,
         env=project.environment(),
@@ -292,19 +290,10 @@ def served(project: Project, address: str) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None, "mlflow models serve ended"
-                assert time.monotonic() < deadline, "mlflow models serve does not answer"
-                time.sleep(0.5)
+        server.wait(process, f"http://127.0.0.1:{port}/ping")
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
+        server.end(process, signal.SIGTERM)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-import tracking_server
+import server
 from project import Project
 
 pytestmark = pytest.mark.slow
@@ -45,14 +45,14 @@ def runs(project: Project) -> list[list[object]]:
 def test_training_outlives_the_tracking_server(
     reference: Project, project: Project, tmp_path: Path
 ) -> None:
-    port = tracking_server.free_port()
-    away = Project(project.folder, tracking_server.variables(port))
-    with tracking_server.run(tmp_path / "server", port) as process:
+    port = server.free_port()
+    away = Project(project.folder, server.variables(port))
+    with server.mlflow(tmp_path / "server", port) as process:
         with away.start("python", "-m", "pipeline.train") as training:
             assert training.stdout is not None
             for line in training.stdout:
                 if "epoch 1/" in line:
-                    tracking_server.end(process)
+                    server.end(process)
                     break
             output = training.stdout.read()
         assert training.returncode == 0, output
@@ -62,7 +62,7 @@ def test_training_outlives_the_tracking_server(
     assert "tracking is behind" in away.run("dvc", "repro")
     assert away.read("dvc.lock") == reference.read("dvc.lock")
     assert "error: MLflow store" in away.run("python", "-m", "pipeline.track", status=1)
-    with tracking_server.run(tmp_path / "server", port):
+    with server.mlflow(tmp_path / "server", port):
         for _ in range(2):
             away.run("python", "-m", "pipeline.track")
             assert runs(away) == WHOLE

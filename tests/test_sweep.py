@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 import searches
+import server
 import tiny
-import tracking_server
 from project import Project
 from searches import check, counted, runs, trials, workers
 
@@ -165,12 +165,12 @@ def _wait_for_trials(process: "subprocess.Popen[str]", count: int) -> None:
 
 
 def test_search_outlives_the_tracking_server(project: Project, tmp_path: Path) -> None:
-    port = tracking_server.free_port()
-    away = Project(project.folder, tracking_server.variables(port))
+    port = server.free_port()
+    away = Project(project.folder, server.variables(port))
     again = command("sweep.name=away", "sweep.trials=6")
-    with tracking_server.run(tmp_path / "server", port) as server, away.start(*again) as process:
+    with server.mlflow(tmp_path / "server", port) as tracking, away.start(*again) as process:
         _wait_for_trials(process, 2)
-        tracking_server.end(server)
+        server.end(tracking)
         assert process.stdout is not None
         output = process.stdout.read()
     assert process.returncode == 0, output
@@ -178,7 +178,7 @@ def test_search_outlives_the_tracking_server(project: Project, tmp_path: Path) -
     assert "Traceback" not in output
     ended = counted(away, "away")
     assert len(ended) == 6
-    with tracking_server.run(tmp_path / "server", port):
+    with server.mlflow(tmp_path / "server", port):
         assert "\ntrial " not in away.run(*again)
         check(away, "away", 6)
     assert counted(away, "away") == ended
