@@ -27,7 +27,7 @@ from urllib3.util import Retry
 
 from pipeline import command, config, idx, sample
 from pipeline.command import UserError
-from pipeline.files import atomic_write
+from pipeline.files import atomic_write, remove_parts
 
 _CHUNK = 1 << 18
 _BUSY = {429, 500, 502, 503, 504}
@@ -47,6 +47,7 @@ def fetch(data: config.Data, settings: config.Fetch, raw: Path) -> None:
     Raises:
         UserError: when no mirror gives a file; says what was tried, why it failed, and what to do.
     """
+    remove_parts(raw)
     mirrors = [*filter(None, [os.environ.get("DATA_MIRROR")]), *data.mirrors]
     with _session(settings.retries) as session:
         for file, rank in (

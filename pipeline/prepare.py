@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline import command, config, idx
 from pipeline.command import UserError
 from pipeline.data import Split, save_split
-from pipeline.files import write_json
+from pipeline.files import remove_parts, write_json
 
 
 def prepare(
@@ -23,6 +23,7 @@ def prepare(
     Raises:
         UserError: for a malformed file, files that do not belong together, or a limit passed.
     """
+    remove_parts(prepared)
     files = data.files
     training = _read(raw / files.train_images.name, raw / files.train_labels.name)
     test = _read(raw / files.test_images.name, raw / files.test_labels.name)

@@ -137,12 +137,8 @@ def open_search(cfg: Config, prepared: Path, name: str, search: str) -> str:
         return run_id
 
 
-def settle(parent: str, study: "Study", task: "Task") -> None:
-    """Bring the run of each trial that ended in line with the study.
-
-    Args:
-        parent: the run of the search.
-    """
+def settle(study: "Study", task: "Task") -> None:
+    """Bring the run of each trial that ended in line with the study."""
     import mlflow
     from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -152,7 +148,7 @@ def settle(parent: str, study: "Study", task: "Task") -> None:
         tracking.close_dead_runs()
         children = mlflow.search_runs(
             search_all_experiments=True,
-            filter_string=f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{parent}'",
+            filter_string=f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{task.parent_run}'",
             output_format="list",
         )
         known = {int(child.data.tags[NUMBER]): child for child in children}
@@ -169,7 +165,7 @@ def settle(parent: str, study: "Study", task: "Task") -> None:
             cfg = config.typed(config.compose(merge(task.base, overrides)))
         except UserError:
             continue  # it failed for that, and had no run
-        run = TrialRun(cfg, task.prepared, parent, trial.number)
+        run = TrialRun(cfg, task.prepared, task.parent_run, trial.number)
         if child:
             run.go_on(child)
         else:

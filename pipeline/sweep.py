@@ -17,7 +17,7 @@ import uuid
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,13 +63,7 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
     digest = data.digest(prepared)
     store = Store(root() / FOLDER / sweep.name, sweep.name, given.launcher.storage)
     opened = store.create(sweep.direction)
-    parent_run, behind = "", None
-    with store.lock:  # several searches may begin one study
-        _same_search(opened, sweep, cfg, digest, base)
-        try:
-            parent_run = search_runs.open_search(cfg, prepared, sweep.name, opened.user_attrs["id"])
-        except tracking.UnreachableError as error:
-            behind = error
+    tracking.use_store()
     task = Task(
         store=store,
         sweep=sweep,
@@ -78,15 +72,23 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
         digest=digest,
         threads=threads,
         tracking_uri=mlflow.get_tracking_uri(),
-        parent_run=parent_run,
+        parent_run="",
         search=uuid.uuid4().hex,
         parent=process.identity() if given.launcher.backend == "loky" else None,
     )
     total = study.total(found, sweep)
-    if total < sweep.trials:
-        print(f"{sweep.name}: the space has no more than {total} combinations")
-    status = "FAILED"
+    status, behind = "FAILED", None
     try:
+        # Several searches may begin one study.
+        with command.signals_held(), store.lock:
+            _same_search(opened, sweep, cfg, digest, base)
+            try:
+                run = search_runs.open_search(cfg, prepared, sweep.name, opened.user_attrs["id"])
+                task = replace(task, parent_run=run)
+            except tracking.UnreachableError as error:
+                behind = error
+        if total < sweep.trials:
+            print(f"{sweep.name}: the space has no more than {total} combinations")
         with _shown(store, sweep, total):
             vain = 0
             while len(ended := study.counted(opened)) < total and not study.hopeless(opened, sweep):
@@ -105,11 +107,11 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
     finally:
         with store.lock:
             study.requeue_lost(opened)
-        if parent_run:
+        if task.parent_run:
             try:
-                search_runs.settle(parent_run, opened, task)
+                search_runs.settle(opened, task)
                 best = _tags(opened)
-                search_runs.close_search(parent_run, status, store.folder / "findings", best)
+                search_runs.close_search(task.parent_run, status, store.folder / "findings", best)
             except tracking.UnreachableError as error:
                 behind = error
         if behind:

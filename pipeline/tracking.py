@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 from filelock import FileLock
 
-from pipeline import address, data, process
+from pipeline import address, command, data, process
 from pipeline.checkpoint import Checkpoints
 from pipeline.command import UserError
 from pipeline.config import Config, root
@@ -160,6 +160,8 @@ class TrainingRun:
     def _close(self, status: str, failure: str = "") -> None:
         import mlflow
 
+        if not self.run_id:
+            return  # stopped before there was a run
         client = mlflow.MlflowClient()
         if failure:
             client.set_tag(self.run_id, "failure", failure[:5000])
@@ -174,20 +176,23 @@ def training_run(
 
     A training that goes on from a model is linked to the run that made it, its parent. What is
     known before it starts is logged at once. It ends FINISHED with the block, KILLED where that is
-    interrupted, FAILED where it raises, with the reason as a tag.
+    interrupted, FAILED where it raises, with the reason as a tag. Signals are held back meanwhile:
+    the block is to look for them with `command.check_signals`.
     """
     run = TrainingRun(cfg, prepared)
-    run._attempt(lambda: run._open(checkpoints, init), survives=UnreachableError)
-    try:
-        yield run
-    except (KeyboardInterrupt, SystemExit):
-        run._attempt(lambda: run._close("KILLED"))
-        raise
-    except BaseException as error:
-        failure = f"{type(error).__name__}: {error}"
-        run._attempt(lambda: run._close("FAILED", failure))
-        raise
-    run._attempt(lambda: run._close("FINISHED"))
+    with command.signals_held():
+        try:
+            run._attempt(lambda: run._open(checkpoints, init), survives=UnreachableError)
+            command.check_signals()
+            yield run
+        except (KeyboardInterrupt, SystemExit):
+            run._attempt(lambda: run._close("KILLED"))
+            raise
+        except BaseException as error:
+            failure = f"{type(error).__name__}: {error}"
+            run._attempt(lambda: run._close("FAILED", failure))
+            raise
+        run._attempt(lambda: run._close("FINISHED"))
 
 
 def _open_run(cfg: Config, checkpoints: Checkpoints) -> "Run":

@@ -279,6 +279,7 @@ def _recorder(
                 f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.4f}{self.last_validation}",
                 refresh=False,
             )
+            command.check_signals()
 
         def on_test_begin(self, logs: Any = None) -> None:
             self.seconds = time.perf_counter() - self.started
@@ -310,6 +311,7 @@ def _recorder(
                 file=sys.stdout,
             )
             on_epoch(epoch + 1, row)
+            command.check_signals()
 
         def on_train_end(self, logs: Any = None) -> None:
             self.bar.close()

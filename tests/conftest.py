@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from pipeline import config
 from pipeline.config import CONF, Config
 from pipeline.prepare import prepare
 from pipeline.train import Trained
+
+# A shell has what it runs in the background ignore Ctrl-C, and so would what the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MakeConfig = Callable[..., Config]
 

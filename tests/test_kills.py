@@ -3,6 +3,7 @@
 What stands under a final name is whole at any moment, and the end is the same to the byte.
 """
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -14,8 +15,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
+import mlflow
 import psutil
 import pytest
 import searches
@@ -46,9 +49,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def run_stage(stage: str, folder: Path) -> None:
+def run_stage(stage: str, folder: Path, begins: Event) -> None:
     """Run a stage in this process, as `dvc repro` would in its own."""
     os.chdir(folder)
+    importlib.import_module("pipeline.checkpoint")  # and with it most of what the stages import
+    begins.set()
     os.environ["DVC_ROOT"] = str(folder)
     sys.argv = [stage]
     with Path(os.devnull).open("w") as silence:
@@ -57,8 +62,10 @@ def run_stage(stage: str, folder: Path) -> None:
 
 
 def start(stage: str, project: Project) -> multiprocessing.process.BaseProcess:
-    process = FORKS.Process(target=run_stage, args=(stage, project.folder))
+    begins = FORKS.Event()
+    process = FORKS.Process(target=run_stage, args=(stage, project.folder, begins))
     process.start()
+    assert begins.wait(60)
     return process
 
 
@@ -84,11 +91,10 @@ def test_killed_stage_leaves_nothing_half_written(project: Project, stage: str) 
     output = project.folder / OUTPUT[stage]
     whole = files(output)
     moments = random.Random(stage)
-    for _ in range(2):  # the first one waits for the imports
-        begun = time.monotonic()
-        process = start(stage, project)
-        process.join()
-        assert process.exitcode == 0
+    process = start(stage, project)
+    begun = time.monotonic()
+    process.join()
+    assert process.exitcode == 0
     duration = time.monotonic() - begun
     ends: Counter[str] = Counter()
     while ends["killed"] < KILLS:
@@ -110,6 +116,34 @@ def test_killed_stage_leaves_nothing_half_written(project: Project, stage: str) 
     assert files(output) == whole
     assert not list(output.glob(".*")), "what killed writers left is cleared away"
     print(f"{stage}: {dict(ends)}, {duration:.1f} s uninterrupted")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_stopped_training_is_marked_at_any_moment(project: Project, number: signal.Signals) -> None:
+    """Raised in the middle of TensorFlow, or of the store, a signal would be lost there."""
+    store = mlflow.MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
+    experiments = [found.experiment_id for found in store.search_experiments()]
+    moments = random.Random(int(number))
+    ends: Counter[str] = Counter()
+    exitcode: int | None = 1
+    while ends["stopped"] < KILLS or exitcode:
+        if not exitcode:
+            shutil.rmtree(project.folder / ".checkpoints", ignore_errors=True)  # train anew
+        remove(project.folder / "models")
+        process = start("train", project)
+        process.join(moments.uniform(0.2, 4))
+        if process.is_alive() and ends["stopped"] < KILLS:
+            assert process.pid is not None
+            os.kill(process.pid, number)
+        process.join()
+        exitcode = process.exitcode
+        assert exitcode in (0, 128 + number)
+        statuses = Counter(run.info.status for run in store.search_runs(experiments))
+        assert statuses["FINISHED"] >= statuses.total() - 1, statuses
+        assert statuses["KILLED"] == (statuses["FINISHED"] < statuses.total()), statuses
+        ends["stopped" if exitcode else "done"] += 1
+    assert statuses["KILLED"] == 0
+    print(f"{number.name}: {dict(ends)}")
 
 
 RUNS = """
