@@ -16,7 +16,7 @@ import time
 import uuid
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -241,7 +241,8 @@ def _shown(store: "Store", sweep: Sweep, total: int) -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(1):
-            show()
+            with suppress(UserError), study.explained():  # whoever searches says so, too
+                show()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

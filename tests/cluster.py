@@ -104,6 +104,11 @@ class Host:
     def logs(self) -> str:
         return "\n".join(f"{log}:\n{log.read_text()[-3000:]}" for log in self.folder.glob("*.log"))
 
+    def last_log(self) -> str:
+        """What the command has printed that was started last."""
+        logs = self.folder.glob("*.log")
+        return max(logs, key=lambda log: int(log.name.partition("-")[0])).read_text()
+
     def cut(self) -> None:
         """Pull the cable: the host runs on, and nobody hears of it."""
         _ip("-n", self.head, "link", "set", f"port{self.number}", "down")
@@ -167,38 +172,68 @@ def hosts(count: int) -> Iterator[list[Host]]:
         _clear(folder.name)
 
 
+class Postgres:
+    """A PostgreSQL server of a host, and the files that it keeps when it ends."""
+
+    # Root is refused.
+    _USER = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups")
+
+    def __init__(self, head: Host) -> None:
+        """Make the files."""
+        found = Path("/usr/lib/postgresql").glob("*/bin")
+        self._programs = max(found, key=lambda path: int(path.parts[-2]))
+        self._head, self._data = head, head.folder / "postgres"
+        self._password = secrets.token_hex(16)
+        self._data.mkdir()
+        shutil.chown(self._data, "postgres")
+        key = head.folder / "password"
+        key.touch(0o600)
+        key.write_text(self._password)
+        shutil.chown(key, "postgres")
+        initdb = ["--pgdata", str(self._data), "--username=mnist", f"--pwfile={key}", "--no-sync"]
+        command = [f"{self._programs}/initdb", "--auth=scram-sha-256", "--encoding=UTF8", *initdb]
+        head.run(*self._USER, *command)
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {NETWORK}.0/24 scram-sha-256\n")
+
+    @property
+    def address(self) -> str:
+        """It lacks only the database: /optuna or /mlflow."""
+        return f"postgresql://mnist:{self._password}@{self._head.address}"
+
+    def start(self) -> None:
+        settings = {
+            "listen_addresses": f"{self._head.address},127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",  # it lives as long as the test
+        }
+        options = [text for item in settings.items() for text in ("-c", "=".join(item))]
+        command = [f"{self._programs}/postgres", "-D", str(self._data), *options]
+        self._server = self._head.start(*self._USER, *command)
+        ready = ["--host", self._head.address, "--username=mnist", "--dbname=postgres"]
+        self._head.wait(self._server, f"{self._programs}/pg_isready", *ready)
+
+    def create(self, database: str) -> None:
+        host = ["--host", self._head.address, "--username=mnist"]
+        command = [f"{self._programs}/createdb", *host, database]
+        self._head.run(*command, PGPASSWORD=self._password)
+
+    def end(self) -> None:
+        """End it as a crash would: not SIGKILL, which would leave its shared memory behind."""
+        _end(self._server, signal.SIGQUIT)
+
+
 @contextmanager
-def postgres(head: Host) -> Iterator[str]:
-    """A PostgreSQL server; its address lacks only the database: /optuna or /mlflow."""
-    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[-2]))
-    user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]  # root is refused
-    password = secrets.token_hex(16)
-    data, key = head.folder / "postgres", head.folder / "password"
-    data.mkdir()
-    shutil.chown(data, "postgres")
-    key.touch(0o600)
-    key.write_text(password)
-    shutil.chown(key, "postgres")
-    initdb = ["--pgdata", str(data), "--username=mnist", f"--pwfile={key}", "--no-sync"]
-    head.run(*user, f"{programs}/initdb", "--auth=scram-sha-256", "--encoding=UTF8", *initdb)
-    with (data / "pg_hba.conf").open("a") as rules:
-        rules.write(f"host all all {NETWORK}.0/24 scram-sha-256\n")
-    settings = {
-        "listen_addresses": f"{head.address},127.0.0.1",
-        "unix_socket_directories": "",
-        "fsync": "off",  # it lives as long as the test
-    }
-    options = [text for item in settings.items() for text in ("-c", "=".join(item))]
-    server = head.start(*user, f"{programs}/postgres", "-D", str(data), *options)
+def postgres(head: Host) -> Iterator[Postgres]:
+    """A PostgreSQL server with the databases `optuna` and `mlflow`."""
+    server = Postgres(head)
+    server.start()
     try:
-        head.wait(server, f"{programs}/pg_isready", "--host", head.address)
         for database in ("optuna", "mlflow"):
-            host = ["--host", head.address, "--username=mnist"]
-            head.run(f"{programs}/createdb", *host, database, PGPASSWORD=password)
-        yield f"postgresql://mnist:{password}@{head.address}"
+            server.create(database)
+        yield server
     finally:
-        # Not SIGKILL, which would leave its shared memory behind.
-        _end(server, signal.SIGQUIT)
+        server.end()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import cluster
 import pytest
 import searches
 import tiny
-from cluster import Host
+from cluster import Host, Postgres
 
 pytestmark = pytest.mark.cluster
 
@@ -51,13 +51,17 @@ class Servers:
 
     Attributes:
         head: the host on which they run.
-        database: PostgreSQL's address.
-        tracking: MLflow's.
+        postgres: that of the studies.
+        tracking: MLflow's address.
     """
 
     head: Host
-    database: str
+    postgres: Postgres
     tracking: str
+
+    @property
+    def database(self) -> str:
+        return self.postgres.address
 
     def python(self, code: str) -> str:
         return self.head.run(*self._run(code), MLFLOW_TRACKING_URI=self.tracking).splitlines()[-1]
@@ -109,10 +113,10 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Host]]:
 def servers(network: list[Host]) -> Iterator[Servers]:
     head = network[0]
     with (
-        cluster.postgres(head) as database,
-        cluster.mlflow_server(head, database) as tracking,
+        cluster.postgres(head) as postgres,
+        cluster.mlflow_server(head, postgres.address) as tracking,
     ):
-        yield Servers(head, database, tracking)
+        yield Servers(head, postgres, tracking)
 
 
 @pytest.fixture
@@ -178,6 +182,23 @@ def test_searches_started_by_hand(network: list[Host], lost: Host, servers: Serv
     lost.mend()
     each[-1].wait(240)
     servers.check("hand", 8)
+
+
+def test_search_goes_on_when_its_database_is_back(network: list[Host], servers: Servers) -> None:
+    others = network[1:3]
+    again = ("away", "sweep.workers=1", "sweep.trials=6")
+    each = [servers.sweep(host, *again) for host in others]
+    servers.wait_until_amid("away", others[-1], each[0])
+    servers.postgres.end()
+    assert [process.wait(120) for process in each] == [1, 1], others[0].logs()
+    for host in others:
+        log = host.last_log()
+        assert "Traceback" not in log
+        assert log.splitlines()[-1].startswith("error: launcher.storage: ")
+    servers.postgres.start()
+    each = [servers.sweep(host, *again) for host in others]
+    assert [process.wait(240) for process in each] == [0, 0], others[0].logs()
+    servers.check("away", 6)
 
 
 def test_lock_of_a_lost_host_is_freed(network: list[Host], lost: Host, servers: Servers) -> None:
