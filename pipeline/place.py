@@ -80,7 +80,8 @@ def _ray(address: str, count: int) -> Placement:
     processors = int(ray.cluster_resources().get("CPU", 0))
     if processors < _FEWEST:
         raise UserError(
-            f"launcher.address={address}: of {processors} processors; it takes {_FEWEST}"
+            f"launcher.address={address}: the cluster's processors are {processors}, a search "
+            f"needs {_FEWEST}"
         )
     # Without any share of a processor Ray crowds all workers on one host. With a whole one, that of
     # a host which is lost while they are placed would wait for another for ever.

@@ -1,11 +1,13 @@
 """What several test files share."""
 
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import tiny
+from project import STAGES, Project
 
 from pipeline import config
 from pipeline.config import CONF, Config
@@ -38,6 +40,27 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, cfg: MakeConfig) -> Path:
     settings = cfg("prepare.validation_fraction=0.2").prepare
     prepare(tiny.DATA, settings, raw, folder / "prepared")
     return folder / "prepared"
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with the sample, trained and evaluated. Each test leaves it as it found it."""
+    project = Project.copy(tmp_path_factory.mktemp("sample"), "data: mnist_sample\nmodel: null\n")
+    assert project.repro() == STAGES
+    project.commit()
+    return project
+
+
+@pytest.fixture
+def edited(sample: Project) -> Iterator[Project]:
+    """The sample's project, whose edits and runs are taken back after the test."""
+    store, kept = sample.folder / "mlflow.db", sample.folder / ".git/mlflow.db"
+    shutil.copy(store, kept)
+    yield sample
+    shutil.copy(kept, store)
+    sample.run("git", "checkout", "--quiet", ".")
+    sample.run("git", "clean", "--quiet", "--force", "conf")
+    sample.run("dvc", "checkout", "--quiet", "--force")
 
 
 def without_speed(trained: Trained) -> list[dict[str, float]]:

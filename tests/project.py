@@ -2,13 +2,15 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+STAGES = ["compose", "fetch", "prepare", "train", "evaluate"]
 MNIST = (REPOSITORY / "../shared/datasets/mnist").resolve()
 
 
@@ -68,6 +70,21 @@ class Project:
             start_new_session=True,
         )
 
+    def stop_when(self, marker: str, command: Sequence[str], number: signal.Signals) -> int:
+        """Run a command, and signal its process group as soon as it prints a line; its status."""
+        process = self.start(*command)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if marker in line:
+                break
+        os.killpg(process.pid, number)
+        process.stdout.read()
+        return process.wait(60)
+
+    def kill_when(self, marker: str) -> None:
+        """Run `dvc repro`, and kill -9 it and its children as soon as it prints a line."""
+        assert self.stop_when(marker, ["dvc", "repro"], signal.SIGKILL) == -signal.SIGKILL
+
     def python(self, code: str) -> str:
         """Run Python code in the project's folder; return the last line that it printed."""
         return self.run("python", "-c", code).splitlines()[-1]
@@ -91,6 +108,11 @@ class Project:
         """Run `dvc repro`; return the stages that ran."""
         output = self.run("dvc", "repro", *arguments)
         return [line.split("'")[1] for line in output.splitlines() if "Running stage" in line]
+
+    def runs(self) -> int:
+        """How many runs the project's MLflow store has."""
+        count = "import mlflow; print(len(mlflow.search_runs(search_all_experiments=True)))"
+        return int(self.python(count))
 
     def commit(self) -> None:
         """Commit everything, if anything changed."""

@@ -133,43 +133,40 @@ def test_first_use_of_a_database_by_many(network: list[Host], servers: Servers) 
     assert [process.wait(60) for process in opened] == [0] * len(opened), network[0].logs()
 
 
-@pytest.mark.parametrize("loss", ["cut", "kill"])
-@pytest.mark.parametrize("launcher", ["dask", "ray"])
-def test_search_outlives_a_host(
+@pytest.mark.parametrize(("launcher", "loss"), [("dask", "cut"), ("ray", "kill")])
+def test_search_outlives_its_interruption_and_a_host(
     network: list[Host], lost: Host, servers: Servers, launcher: str, loss: str
 ) -> None:
     head, *others = network
-    name = f"{launcher}-{loss}"
     with CLUSTERS[launcher](head, others) as address:
         where = [f"launcher={launcher}", f"launcher.address={address}", "sweep.workers=3"]
-        parent = servers.sweep(head, name, *where, "sweep.trials=10")
-        servers.wait_until_amid(name, lost, parent)
+        again = [launcher, *where, "sweep.trials=12"]
+        search = servers.sweep(head, *again)
+        servers.wait_until_amid(launcher, lost, search)
+        search.send_signal(signal.SIGINT)
+        assert search.wait(60) == 130, head.logs()
+        complete = servers.python(OPEN.format(name=launcher, database=servers.database) + LEFT)
+        assert int(complete) < 12, "its workers leave their trials"
+        search = servers.sweep(head, *again)
+        servers.wait_until_amid(launcher, lost, search)
         getattr(lost, loss)()
         began = time.monotonic()
-        assert parent.wait(240) == 0, head.logs()
+        assert search.wait(240) == 0, head.logs()
         print(f"{launcher}, {loss}: over after {time.monotonic() - began:.0f} s")
-    servers.check(name, 10)
+    servers.check(launcher, 12)
     built = [host.name for host in others if list(host.folder.glob(".sweeps/.data/*/prepared"))]
     assert built == [host.name for host in others], "each made the data that it lacked"
 
 
-@pytest.mark.parametrize("launcher", ["dask", "ray"])
-def test_interrupted_search_stops_its_workers(
-    network: list[Host], servers: Servers, launcher: str
-) -> None:
-    head, *others = network
-    name = f"{launcher}-interrupt"
-    with CLUSTERS[launcher](head, others) as address:
-        where = [f"launcher={launcher}", f"launcher.address={address}", "sweep.workers=3"]
-        parent = servers.sweep(head, name, *where, "sweep.trials=8")
-        servers.wait_until_amid(name, others[-1], parent)
-        parent.send_signal(signal.SIGINT)
-        assert parent.wait(60) == 130, head.logs()
-        complete = servers.python(OPEN.format(name=name, database=servers.database) + LEFT)
-        assert int(complete) < 8
-        parent = servers.sweep(head, name, *where, "sweep.trials=8")
-        assert parent.wait(240) == 0, head.logs()
-    servers.check(name, 8)
+def test_cluster_that_is_too_small_is_one_line(network: list[Host], servers: Servers) -> None:
+    head, other, *_ = network
+    with cluster.ray_cluster(head, [other]) as address:
+        where = ["launcher=ray", f"launcher.address={address}"]
+        assert servers.sweep(head, "small", *where).wait(120) == 1, head.logs()
+    expected = (
+        f"error: launcher.address={address}: the cluster's processors are 1, a search needs 2"
+    )
+    assert head.last_log().splitlines()[-1] == expected
 
 
 def test_searches_started_by_hand(network: list[Host], lost: Host, servers: Servers) -> None:

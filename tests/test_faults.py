@@ -1,22 +1,19 @@
 """What the system may refuse: each is one clear error, after which `dvc repro` mends everything."""
 
 import ctypes
-import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from project import Project
+from project import STAGES, Project
 
 pytestmark = pytest.mark.slow
 
 PARAMS = "data: mnist_sample\nexperiment: debug\n"
-STAGES = ["compose", "fetch", "prepare", "train", "evaluate"]
 OUTPUTS = ["composed.yaml", "data", "models", "reports"]
 
 
@@ -144,12 +141,7 @@ def test_clock_that_jumps(reference: Project, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(JUMPING_CLOCK)
     project = Project.copy(tmp_path / "project", PARAMS)
     jumping = Project(project.folder, {"PYTHONPATH": str(tmp_path)})
-    with jumping.start("dvc", "repro") as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "epoch 1/" in line:
-                break
-        os.killpg(process.pid, signal.SIGKILL)
+    jumping.kill_when("epoch 1/")
     jumping.repro()
     assert jumping.read("dvc.lock") == reference.read("dvc.lock")
     assert statuses(jumping) == ["FINISHED"]
