@@ -421,10 +421,8 @@ def compose_search(arguments: Sequence[str] = (), conf: Path = CONF) -> Search:
     source = "the command line"
     origin = {override.key_or_group: source for override in parse(arguments, source)}
     picks = {"sweep": "default", "launcher": "local"}
-    picks |= {
-        key: text.partition("=")[2] for text in arguments if (key := text.split("=")[0]) in picks
-    }
-    values = [text for text in arguments if text.split("=")[0] not in picks]
+    picks |= {key: text.partition("=")[2] for text in arguments if (key := key_of(text)) in picks}
+    values = [text for text in arguments if key_of(text) not in picks]
     groups = [f"+{group}={choice}" for group, choice in picks.items()]
     with initialize_config_dir(str(conf), version_base="1.3"):
         config = _hydra_compose([*groups, *values], origin, conf)
@@ -490,9 +488,14 @@ def merge_overrides(params: Path, arguments: Sequence[str], conf: Path = CONF) -
 
     (Hydra refuses to see a key twice.)
     """
-    given = {argument.split("=")[0] for argument in arguments}
-    from_file = [o for o in read_params(params, conf) if o.split("=")[0] not in given]
+    given = {key_of(argument) for argument in arguments}
+    from_file = [o for o in read_params(params, conf) if key_of(o) not in given]
     return [*from_file, *arguments]
+
+
+def key_of(override: str) -> str:
+    """The key that an override sets, without what it begins with to add or remove one."""
+    return override.split("=")[0].lstrip("+~")
 
 
 def to_grammar(value: Any) -> str:
@@ -546,7 +549,7 @@ def _hydra_compose(overrides: list[str], origin: dict[str, str], conf: Path) -> 
         raise UserError(f"a file of {conf.name}/ is not YAML: {one_line(error)}") from None
     # Which override was it? The groups alone compose, unless a choice is wrong.
     groups = _groups(conf)
-    picks = [o for o in overrides if o.split("=")[0].lstrip("+~") in groups]
+    picks = [o for o in overrides if key_of(o) in groups]
     for override in picks:
         group, _, choice = override.lstrip("+~").partition("=")
         options = options_of(group, conf)
@@ -559,8 +562,9 @@ def _hydra_compose(overrides: list[str], origin: dict[str, str], conf: Path) -> 
         base = hydra_compose("config", picks)
     except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError):
         raise UserError(f"{conf.name}/: {failure}") from None
+    added = {key_of(override) for override in overrides if override.startswith("+")}
     for key, source in origin.items():
-        if key in groups:
+        if key in groups or key in added:
             continue
         node: Any = base
         for depth, part in enumerate(key.split(".")):

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -103,7 +104,8 @@ def _draw_all(
             _save(_figure(draw()), folder / f"{file}.png")
     whole = [p.name for p in space.searched if p.name in varied and isinstance(p.values, range)]
     for parameter in whole:
-        _save(_curve(complete, parameter, sweep), folder / f"curve_{parameter}.png")
+        file = re.sub(r"[^\w.=-]+", "_", parameter)[:100]
+        _save(_curve(complete, parameter, sweep), folder / f"curve_{file}.png")
 
 
 def _curve(complete: "list[FrozenTrial]", name: str, sweep: Sweep) -> "Figure":

@@ -10,10 +10,13 @@ train.epochs:                                          # the first whose conditi
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,7 @@ from hydra.core.override_parser.types import (
     Override,
     RangeSweep,
 )
+from hydra.errors import HydraException
 
 from pipeline import config
 from pipeline.command import UserError
@@ -39,6 +43,7 @@ MAX_COMBINATIONS = 10_000  # a larger space counts as endless
 
 # What every trial shares: its data, the threads of its worker, and what changes no result.
 _SHARED = ("data", "prepare", "fetch", "evaluate", "tracking", "train.threads", "train.init_from")
+_MAX_BRANCHES = 200  # combinations of conditions that are composed before the first trial
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,8 @@ class Parameter:
 
     Attributes:
         name: what Optuna calls it: the key, and its condition where the key has several.
-        key: of the configuration, or a config group.
-        condition: another key, and the values of it under which this one counts.
+        key: of the configuration, or a config group; with the + of one that is added to it.
+        condition: another parameter's target, and the values of it under which this one counts.
         values: those to try, in order; of an interval, its two ends.
         distribution: for Optuna; None where there is but one value.
         texts: the values in Hydra's grammar, where that is not what `to_grammar` makes of them.
@@ -60,6 +65,11 @@ class Parameter:
     values: Sequence[Value]
     distribution: "BaseDistribution | None"
     texts: dict[Value, str]
+
+    @property
+    def target(self) -> str:
+        """The key without a +: what it sets."""
+        return self.key.lstrip("+")
 
     @property
     def is_finite(self) -> bool:
@@ -83,7 +93,10 @@ class Parameter:
             case None:
                 return self.values[0]
             case FloatDistribution(low=low, high=high, step=step, log=log):
-                return trial.suggest_float(self.name, low, high, step=step, log=log)
+                value = trial.suggest_float(self.name, low, high, step=step, log=log)
+                # Optuna adds up the steps: 0.1 + 2 * 0.1 is not 0.3.
+                steps = [v for v in self.values if isinstance(v, float)]
+                return min(steps, key=lambda v: abs(v - value)) if step else value
             case IntDistribution(low=low, high=high, step=step, log=log):
                 return trial.suggest_int(self.name, low, high, step=step, log=log)
             case _:
@@ -109,8 +122,8 @@ class Space:
         chosen: Params = {}
         result = []
         for parameter in self.parameters:
-            if parameter.key not in chosen and parameter.holds(chosen):
-                value = chosen[parameter.key] = value_of(parameter)
+            if parameter.target not in chosen and parameter.holds(chosen):
+                value = chosen[parameter.target] = value_of(parameter)
                 result.append(parameter.override(value))
         return result
 
@@ -124,41 +137,78 @@ class Space:
         """All that there is to try; None where that is endless, or more than can be listed."""
         if not all(parameter.is_finite for parameter in self.parameters):
             return None
-        found = list(itertools.islice(self._combine(0, {}, {}), MAX_COMBINATIONS + 1))
-        return found if len(found) <= MAX_COMBINATIONS else None
+        found = list(itertools.islice(self._combine(lambda p: p.values), MAX_COMBINATIONS + 1))
+        searched = {parameter.name for parameter in self.searched}
+        return (
+            [{name: params[name] for name in params if name in searched} for params in found]
+            if len(found) <= MAX_COMBINATIONS
+            else None
+        )
 
-    def _combine(self, index: int, chosen: Params, params: Params) -> Iterator[Params]:
+    def _combine(
+        self,
+        values_of: Callable[[Parameter], Sequence[Value]],
+        chosen: Params | None = None,
+        params: Params | None = None,
+        index: int = 0,
+    ) -> Iterator[Params]:
+        """All combinations of some values of each parameter; of those that count in each, all."""
+        chosen, params = chosen or {}, params or {}
         if index == len(self.parameters):
             yield params
             return
         parameter = self.parameters[index]
-        if parameter.key in chosen or not parameter.holds(chosen):
-            yield from self._combine(index + 1, chosen, params)
+        if parameter.target in chosen or not parameter.holds(chosen):
+            yield from self._combine(values_of, chosen, params, index + 1)
             return
-        for value in parameter.values:
-            named = {parameter.name: value} if parameter.distribution else {}
-            yield from self._combine(index + 1, {**chosen, parameter.key: value}, params | named)
+        for value in values_of(parameter):
+            now, named = {parameter.target: value}, {parameter.name: value}
+            yield from self._combine(values_of, chosen | now, params | named, index + 1)
 
-    def corners(self) -> Iterator[tuple[Parameter, list[str]]]:
-        """Overrides of each choice, and of each end of a range, where it counts.
+    def corners(self) -> Iterator[tuple[Parameter | None, list[str]]]:
+        """Overrides that together show whether the space fits the configuration.
 
-        The other parameters have their first values.
+        All combinations of what decides what else counts, with the first values of the rest; then
+        each choice, and each end of a range, once, named by its parameter.
+
+        Raises:
+            UserError: naming a parameter that counts in none of them.
         """
-        for parameter in self.parameters:
-            values = parameter.values
-            for value in (values[0], values[-1]) if _is_number(parameter) else values:
-                forced = {parameter.name: value, **self._conditions_of(parameter)}
-                yield parameter, self.overrides(values_of(forced))
+        names = {p.condition[0] for p in self.parameters if p.condition}
+        # What fits into one file of a group need not fit into another.
+        names |= {p.target.partition(".")[0] for p in self.parameters if "." in p.target}
 
-    def _conditions_of(self, parameter: Parameter) -> Params:
-        """Values of other parameters under which one counts."""
-        forced: Params = {}
-        while parameter.condition is not None:
-            key, values = parameter.condition
-            above = [p for p in self.parameters if p.key == key]
-            parameter, value = next((p, v) for v in values for p in above if v in p.values)
-            forced[parameter.name] = value
-        return forced
+        def values_that_decide(parameter: Parameter) -> Sequence[Value]:
+            return (
+                self._corners_of(parameter) if parameter.target in names else parameter.values[:1]
+            )
+
+        branches = list(itertools.islice(self._combine(values_that_decide), _MAX_BRANCHES + 1))
+        seen: set[tuple[str, Value]] = set()
+        for params in branches[:_MAX_BRANCHES]:
+            yield None, self.overrides(values_of(params))
+            seen |= set(params.items())
+        for parameter in self.parameters:
+            where = [params for params in branches if parameter.name in params]
+            if not where and len(branches) <= _MAX_BRANCHES:
+                raise UserError(f"{parameter.name}: it never counts")
+            for value in self._corners_of(parameter) if where else ():
+                if (parameter.name, value) not in seen:
+                    yield parameter, self.overrides(values_of({**where[0], parameter.name: value}))
+
+    def _corners_of(self, parameter: Parameter) -> Sequence[Value]:
+        """All values of a choice; of a range its ends, and those that conditions name."""
+        values = parameter.values
+        if not _is_number(parameter):
+            return values
+        named = [
+            value
+            for other in self.parameters
+            if other.condition and other.condition[0] == parameter.target
+            for value in other.condition[1]
+            if value in values
+        ]
+        return list(dict.fromkeys([values[0], *named, values[-1]]))
 
 
 def parse(sweep: Sweep, conf: Path = CONF) -> Space:
@@ -171,28 +221,49 @@ def parse(sweep: Sweep, conf: Path = CONF) -> Space:
     source = f"{conf.name}/sweep: {sweep.name}"
     parameters: dict[str, list[Parameter]] = {}
     for key, given in sweep.params.items():
-        _check_key(key, source)
+        _check_key(key, list(sweep.params), source, conf)
         several = isinstance(given, list) and any(isinstance(part, dict) for part in given)
         branches = given if several else [given]
         parameters[key] = [
             _parameter(key, branch, len(branches) > 1, source, conf) for branch in branches
         ]
+    targets = {branches[0].target: branches for branches in parameters.values()}
     after: dict[str, list[str]] = {
-        key: [p.condition[0] for p in branches if p.condition]
-        for key, branches in parameters.items()
+        target: [p.condition[0] for p in branches if p.condition]
+        for target, branches in targets.items()
     }
     for key, branches in parameters.items():
         for parameter in branches:
-            _check_condition(key, parameter, parameters, source)
+            _check_condition(key, parameter, targets, source)
     try:
         order = list(TopologicalSorter(after).static_order())
     except CycleError as error:
         circle = " → ".join(reversed(error.args[1]))
         raise UserError(f"{source}: conditions in a circle: {circle}") from None
     # In the order of the file, as far as conditions allow.
-    space = Space([parameter for key in order for parameter in parameters[key]])
+    space = Space([parameter for target in order for parameter in targets[target]])
     _check_seeds(space, sweep.replicates, source)
     return space
+
+
+def without(sweep: Sweep, arguments: Sequence[str]) -> Sweep:
+    """A search without what is the same in all trials, where the command line sets it instead.
+
+    Raises:
+        UserError: when the command line sets what the search varies.
+    """
+    given = {config.key_of(argument) for argument in arguments}
+    params = dict(sweep.params)
+    for parameter in parse(sweep).parameters:
+        if parameter.target in given and not (parameter.distribution or parameter.condition):
+            del params[parameter.key]
+        elif clash := [key for key in given if overlaps(key, parameter.target)]:
+            group = (CONF / clash[0]).is_dir() and clash[0] != parameter.target
+            if not group:
+                raise UserError(f"{clash[0]} (the command line): the search sets {parameter.key}")
+    if not params:
+        raise UserError(f"{sweep.name}: the command line sets all that it has to try")
+    return replace(sweep, params=params)
 
 
 def check(space: Space, sweep: Sweep, base: list[str], conf: Path = CONF) -> None:
@@ -203,24 +274,29 @@ def check(space: Space, sweep: Sweep, base: list[str], conf: Path = CONF) -> Non
     """
     source = f"{conf.name}/sweep: {sweep.name}"
     shared = config.typed(config.compose(base, conf=conf))
+    seed = None
     for parameter, overrides in space.corners():
+        trial = " ".join(overrides)
         try:
             cfg = config.typed(config.compose(merge(base, overrides), conf=conf, source=source))
         except UserError as error:
-            trial = " ".join(overrides)
-            raise UserError(f"{parameter.key}: no configuration with {trial}: {error}") from None
-        for section in ("data", "prepare"):
-            if getattr(cfg, section) != getattr(shared, section):
+            named = f"{parameter.key}: " if parameter else ""
+            raise UserError(f"{named}no configuration with {trial}: {error}") from None
+        where = f"{parameter.key if parameter else trial} ({source})"
+        for key in _SHARED:
+            if attrgetter(key)(cfg) != attrgetter(key)(shared):
                 raise UserError(
-                    f"{parameter.key} ({source}): changes {section}, which all trials share; "
-                    f"set it on the command line"
+                    f"{where}: changes {key}, which all trials share; set it on the command line"
                 )
+        seed = cfg.train.seed if seed is None else seed
+        if cfg.train.seed != seed and not sweep.replicates:
+            raise UserError(f"{where}: changes train.seed: {_NO_SEED}")
 
 
 def merge(base: list[str], overrides: list[str]) -> list[str]:
     """A base's overrides, then a trial's; of a key that both name, the trial's."""
-    given = {override.split("=")[0] for override in overrides}
-    return [*(o for o in base if o.split("=")[0] not in given), *overrides]
+    given = {config.key_of(override) for override in overrides}
+    return [*(o for o in base if config.key_of(o) not in given), *overrides]
 
 
 def values_of(params: Params) -> Callable[[Parameter], Value]:
@@ -228,24 +304,43 @@ def values_of(params: Params) -> Callable[[Parameter], Value]:
     return lambda parameter: params.get(parameter.name, parameter.values[0])
 
 
-def _check_key(key: str, source: str) -> None:
-    if any(key == shared or key.startswith(f"{shared}.") for shared in _SHARED):
-        raise UserError(f"{key} ({source}): all trials share it; set it on the command line")
+def _check_key(key: str, keys: list[str], source: str, conf: Path) -> None:
+    target = key.lstrip("+")
+    if target.startswith("~"):
+        raise UserError(f"{key} ({source}): a search sets values, and removes none")
+    for shared in (*_SHARED, "hydra"):
+        if overlaps(shared, target):
+            raise UserError(f"{key} ({source}): all trials share it; set it on the command line")
+    for other in keys:
+        section = other.lstrip("+")
+        # Who picks from a group may set values in it.
+        both = overlaps(section, target) and (section == target or not (conf / section).is_dir())
+        if other != key and both:
+            raise UserError(f"{key} ({source}): {other} sets it, too")
+
+
+def overlaps(section: str, key: str) -> bool:
+    """Whether who sets a section, or a key, sets a key, too."""
+    return key == section or key.startswith(f"{section}.")
+
+
+_NO_SEED = (
+    "a seed is no parameter to tune, the best one is luck; "
+    "`replicates: true` marks a search over seeds"
+)
 
 
 def _check_seeds(space: Space, replicates: bool, source: str) -> None:
     for parameter in space.searched:
-        if replicates and parameter.key != "train.seed":
+        if replicates and parameter.target != "train.seed":
             raise UserError(f"{parameter.key} ({source}): among replicates only train.seed varies")
-        if not replicates and parameter.key == "train.seed":
-            raise UserError(
-                f"train.seed ({source}): a seed is no parameter to tune, the best one is luck; "
-                "`replicates: true` marks a search over seeds"
-            )
+        if not replicates and parameter.target == "train.seed":
+            raise UserError(f"train.seed ({source}): {_NO_SEED}")
 
 
 def _parse(key: str, given: Any, source: str) -> Override:
-    text = given if isinstance(given, str) else config.to_grammar(given)
+    # YAML may have it on several lines.
+    text = " ".join(given.splitlines()) if isinstance(given, str) else config.to_grammar(given)
     [override] = config.parse([f"{key}={text}"], source)
     return override
 
@@ -279,7 +374,7 @@ def _parameter(key: str, given: Any, several: bool, source: str, conf: Path) -> 
             if len(set(values)) < len(values):
                 raise ValueError("a choice is there twice")
             distribution = CategoricalDistribution(values)
-    except ValueError as error:
+    except (ValueError, HydraException) as error:
         raise UserError(f"{key}={given} ({source}): {config.one_line(error)}") from None
     return Parameter(name, key, condition, values, distribution if len(values) > 1 else None, texts)
 
@@ -303,19 +398,20 @@ def _range(override: Override) -> tuple[Sequence[Value], "BaseDistribution | Non
             raise ValueError("nothing lies between its two ends")
         return [low, high], FloatDistribution(low, high, log=log)
     if isinstance(given, RangeSweep):
-        log, step = "log" in given.tags, abs(given.step)
-        values: Any = given.range()
-        values = values if isinstance(values, range) else sorted(values)
-        if not values:
+        # Counted in decimals, as they are written: 0.1 + 2 * 0.1 is not 0.3.
+        parts = (given.start, given.stop, given.step)
+        first, stop, by = (Decimal(str(part)) for part in parts)
+        count = math.ceil((stop - first) / by) if by else 0
+        if count < 1:
             raise ValueError("an empty range: its end is not in it")
-        if isinstance(values, range):
-            values = values if values[0] <= values[-1] else values[::-1]
-            return values, IntDistribution(values[0], values[-1], log=log, step=int(step))
-        if log:
+        least, most = sorted((first, first + (count - 1) * by))
+        if all(isinstance(part, int) for part in parts):
+            whole, log = range(int(least), int(most) + 1, abs(int(by))), "log" in given.tags
+            return whole, IntDistribution(whole[0], whole[-1], log=log, step=whole.step)
+        if "log" in given.tags:
             raise ValueError("no logarithm of a range in steps: use an interval")
-        # As Optuna counts the steps, so that a value is the same number wherever it is from.
-        values = [values[0] + i * step for i in range(len(values))]
-        return values, FloatDistribution(values[0], values[-1], step=step)
+        values = [float(least + i * abs(by)) for i in range(count)]
+        return values, FloatDistribution(values[0], values[-1], step=float(abs(by)))
     return [], None
 
 
@@ -337,7 +433,7 @@ def _choices(override: Override, conf: Path) -> list[tuple[Value, str]]:
     result = []
     for part in listed:
         value: Any = Override._convert_value(part)
-        text = str(value) if is_group else config.to_grammar(value)
+        text = str(value) if is_group and value is not None else config.to_grammar(value)
         result.append((text if isinstance(value, list | dict) else value, text))
     return result
 
@@ -353,12 +449,13 @@ def _check_condition(
             f"{key} ({source}): its condition is on {above!r}, which is no parameter of the search"
             f"{config.nearest(above, [name for name in parameters if name != key])}"
         )
-    possible = [value for branch in parameters[above] for value in branch.values]
+    branches = parameters[above]
     for value in values:
-        if value not in possible:
+        if not any(value in branch.values for branch in branches):
+            possible = (str(v) for branch in branches for v in branch.values)
             raise UserError(
                 f"{key} ({source}): {above} is never {value}"
-                f"{config.nearest(str(value), list(map(str, possible)))}"
+                f"{config.nearest(str(value), list(itertools.islice(possible, 100)))}"
             )
 
 

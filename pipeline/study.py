@@ -7,6 +7,7 @@ number of workers end with exactly the trials that were asked for.
 """
 
 import hashlib
+import math
 import os
 import time
 import warnings
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from filelock import FileLock
-from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages import InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages._heartbeat import BaseHeartbeat, get_heartbeat_thread
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -60,7 +61,9 @@ _ENGINE = {
     },
 }
 # These go by what they wrote into the study, under one seed.
-_ONE_SEED = (optuna.samplers.GridSampler, optuna.samplers.QMCSampler)
+_ONE_SEED = ("GridSampler", "QMCSampler")
+_STARTUP_TRIALS = 10  # that a sampler begins with, where it does not say: Optuna's default
+_MAX_REPEATED = 3  # suggestions in a row that were tried already, before one is drawn at random
 
 
 class Stopped(Exception):  # noqa: N818 -- it is none of the trial's, as TrialPruned is not
@@ -252,15 +255,25 @@ def claim(
 
 def _begin(study: Study, space: Space, sweep: Sweep) -> optuna.Trial | None:
     """Begin a trial, unless there are enough, those included that others run."""
+    repeated = 0
     while len(counted(study, running=True)) < total(space, sweep):
         every = study.get_trials(deepcopy=False)
         study.sampler, study.pruner = strategy(sweep, len(every))
+        if repeated > _MAX_REPEATED:
+            # A model of what was good asks for it again and again where it has no other value near.
+            study.sampler = optuna.samplers.RandomSampler(_seed(sweep.sampler, len(every)))
         trial = study.begin()
-        overrides = space.overrides(partial(Parameter.suggest, trial=trial))
+        try:
+            overrides = space.overrides(partial(Parameter.suggest, trial=trial))
+        except Exception:  # what it has of parameters is not to be tried again
+            trial.set_user_attr(VOID, "it has no parameters")
+            study.tell(trial, state=TrialState.FAIL)
+            raise
         known = {_key(_params(t)) for t in every if t.number != trial.number and not _void(t)}
         if _key(trial.params) not in known:
             trial.set_user_attr(OVERRIDES, overrides)
             return trial
+        repeated += 1
         trial.set_user_attr(VOID, "its parameters are those of another")
         study.tell(trial, state=TrialState.FAIL)
         if space.combinations:
@@ -297,8 +310,10 @@ def requeue_lost(study: Study) -> None:
 
 
 def total(space: Space, sweep: Sweep) -> int:
-    """How many trials there will be: a finite space has no more than its combinations."""
-    return min(sweep.trials, len(space.combinations or ()) or sweep.trials)
+    """How many trials there will be: a finite space, or grid, has no more than its combinations."""
+    grid = sweep.sampler.get("search_space", {})  # GridSampler's
+    sizes = [len(space.combinations or ()), math.prod(map(len, grid.values())) if grid else 0]
+    return min([sweep.trials, *filter(None, sizes)])
 
 
 def counted(study: Study, running: bool = False) -> list[FrozenTrial]:
@@ -326,9 +341,9 @@ def best(study: Study) -> FrozenTrial | None:
 
 def hopeless(study: Study, sweep: Sweep) -> bool:
     """Whether too large a share of the trials has failed."""
-    failures = len(failed(study))
-    share = sweep.max_failed_fraction * len(counted(study))
-    return failures >= _MIN_FAILURES and failures > share
+    failures, ended = len(failed(study)), len(counted(study))
+    too_early = failures < _MIN_FAILURES and ended < sweep.trials and sweep.max_failed_fraction
+    return not too_early and failures > sweep.max_failed_fraction * ended
 
 
 def strategy(
@@ -342,13 +357,60 @@ def strategy(
     Raises:
         UserError: when one of the two cannot be made.
     """
-    sampler = _instantiate("sampler", sweep.sampler, optuna.samplers.BaseSampler)
-    if "seed" in sweep.sampler and not isinstance(sampler, _ONE_SEED):
-        text = f"{sweep.sampler['seed']} {number}"
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
-        given = {**sweep.sampler, "seed": seed}
-        sampler = _instantiate("sampler", given, optuna.samplers.BaseSampler)
+    given = _reseeded(sweep.sampler, number)
+    sampler = _instantiate("sampler", given, optuna.samplers.BaseSampler)
     return sampler, _instantiate("pruner", sweep.pruner, optuna.pruners.BasePruner)
+
+
+def _reseeded(section: dict[str, Any], number: int) -> dict[str, Any]:
+    """A sampler's settings, and those of the samplers in it, with seeds for one trial."""
+    given = {k: _reseeded(v, number) if isinstance(v, dict) else v for k, v in section.items()}
+    kind = str(section.get("_target_", "")).rpartition(".")[2]
+    if kind == "QMCSampler":
+        # By this it draws the parameters that only some trials have.
+        independent = {"_target_": "optuna.samplers.RandomSampler", "seed": _seed(section, number)}
+        given = {"independent_sampler": independent, "warn_independent_sampling": False, **given}
+    elif "seed" in section and kind not in _ONE_SEED:
+        given["seed"] = _seed(section, number)
+    return given
+
+
+def _seed(section: dict[str, Any], number: int) -> int:
+    text = f"{section.get('seed', 0)} {number}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
+
+
+def rehearse(space: Space, sweep: Sweep) -> None:
+    """Choose and prune the first trials of a search, with invented results and without a trace.
+
+    Some samplers refuse a space, or lack a package, only after the trials that they begin with.
+
+    Raises:
+        UserError: when the sampler or the pruner cannot do what the search asks of it.
+    """
+    begins_with = sweep.sampler.get("n_startup_trials", _STARTUP_TRIALS)
+    whole = Study("rehearsal", _in_memory(sweep))
+    for number in range(min(sweep.trials, begins_with + 2)):
+        whole.sampler, whole.pruner = strategy(sweep, number)
+        part = "sampler"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                trial = whole.ask()
+                space.overrides(partial(Parameter.suggest, trial=trial))
+                part = "pruner"
+                trial.report(float(number), 1)
+                trial.should_prune()
+                part = "sampler"
+                whole.tell(trial, float(number))
+        except Exception as error:
+            raise UserError(f"sweep.{part}: {one_line(error)}") from None
+
+
+def _in_memory(sweep: Sweep) -> InMemoryStorage:
+    storage = InMemoryStorage()
+    optuna.create_study(study_name="rehearsal", storage=storage, direction=sweep.direction)
+    return storage
 
 
 def _instantiate(name: str, section: dict[str, Any], kind: Any) -> Any:

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from pipeline import command, config, data, process, space
+from pipeline import address, command, config, data, process, space
 from pipeline.command import UserError
 from pipeline.config import Config, Search, Sweep, root
-from pipeline.space import merge
+from pipeline.space import Space, merge
 from pipeline.worker import FOLDER, Task, build
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
     try:
         # Several searches may begin one study.
         with command.signals_held(), store.lock:
-            _same_search(opened, sweep, cfg, digest, base)
+            _same_search(opened, sweep, found, cfg, digest, base)
             try:
                 run = search_runs.open_search(cfg, prepared, sweep.name, opened.user_attrs["id"])
                 task = replace(task, parent_run=run)
@@ -133,7 +133,7 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="in Hydra's grammar")
     arguments = parser.parse_args().overrides
-    ours = [text for text in arguments if text.split("=")[0].split(".")[0] in _SECTIONS]
+    ours = [text for text in arguments if config.key_of(text).split(".")[0] in _SECTIONS]
     given = config.compose_search(ours)
     params = Path("params.yaml")
     rest = [text for text in arguments if text not in ours]
@@ -142,12 +142,12 @@ def main() -> None:
     cfg = config.typed(config.compose(base))
     threads = cfg.train.threads or _threads(given)
     base = merge(base, [f"train.threads={threads}"])
+    given = replace(given, sweep=space.without(given.sweep, rest))
     found = space.parse(given.sweep)
-    study.strategy(given.sweep, 0)  # whether the two can be made
-    for parameter in found.searched:
-        if any(text.split("=")[0] == parameter.key for text in rest):
-            raise UserError(f"{parameter.key} (the command line): the search varies it")
     space.check(found, given.sweep, base)
+    study.rehearse(found, given.sweep)
+    with address.initial(cfg.train.init_from):
+        pass  # it is there
     folder = root() / FOLDER / given.sweep.name
     folder.mkdir(parents=True, exist_ok=True)
     if given.launcher.storage and "://" not in os.environ.get("MLFLOW_TRACKING_URI", ""):
@@ -182,7 +182,9 @@ def _prepare(cfg: Config) -> Path:
     return build(cfg)
 
 
-def _same_search(opened: "Study", sweep: Sweep, cfg: Config, digest: str, base: list[str]) -> None:
+def _same_search(
+    opened: "Study", sweep: Sweep, found: Space, cfg: Config, digest: str, base: list[str]
+) -> None:
     """Refuse to go on with a study that asks something else; note in a new one what it asks."""
     from pipeline.tracking import flatten
 
@@ -191,6 +193,8 @@ def _same_search(opened: "Study", sweep: Sweep, cfg: Config, digest: str, base: 
     asked = {
         **{key: getattr(sweep, key) for key in ("metric", "direction", "params", "replicates")},
         **{key: getattr(sweep, key) for key in ("sampler", "pruner")},
+        # A glob may come to name other files.
+        "space": {parameter.name: str(parameter.distribution) for parameter in found.searched},
         **{key: values[key] for key in ("model", "augment", "optimizer", "schedule")},
         "train": train,
         "data": digest,

@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from pipeline import config, space
@@ -53,10 +54,52 @@ def test_whole_numbers(text: Any, values: list[str]) -> None:
     assert every(read({"train.epochs": text})) == [[f"train.epochs={value}"] for value in values]
 
 
-def test_range_of_fractions_has_the_values_of_its_steps() -> None:
-    found = every(read({"model.dropout": "range(0.1, 0.5, 0.1)"}))
-    values = [float(override.split("=")[1]) for [override] in found]
-    assert values == pytest.approx([0.1, 0.2, 0.3, 0.4])
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("range(0.1, 0.5, 0.1)", [0.1, 0.2, 0.3, 0.4]),
+        ("range(0.3, -0.1, -0.1)", [0.0, 0.1, 0.2, 0.3]),
+        ("range(0.0, 0.9, 0.3)", [0.0, 0.3, 0.6]),
+        ("range(0.5, 0.75, 0.1)", [0.5, 0.6, 0.7]),
+    ],
+)
+def test_range_of_fractions_has_the_values_that_are_written(text: str, values: list[float]) -> None:
+    found = read({"model.dropout": text})
+    assert every(found) == [[f"model.dropout={value}"] for value in values]
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = {found.parameters[0].suggest(study.ask()) for _ in range(50)}
+    assert drawn == set(values)
+
+
+def test_condition_on_a_fraction() -> None:
+    found = read(
+        {
+            "model.dropout": "range(0.1, 0.4, 0.1)",
+            "model.depth": {"when": "model.dropout=0.3", "space": "choice(1, 2)"},
+        }
+    )
+    assert every(found)[2:] == [
+        ["model.dropout=0.3", "model.depth=1"],
+        ["model.dropout=0.3", "model.depth=2"],
+    ]
+
+
+def test_key_that_is_added() -> None:
+    found = read(
+        {
+            "+optimizer.clipnorm": "choice(1.0, 2.0)",
+            "optimizer.beta_1": {"when": "optimizer.clipnorm=2.0", "space": "choice(0.8, 0.9)"},
+        }
+    )
+    assert every(found) == [
+        ["+optimizer.clipnorm=1.0"],
+        ["+optimizer.clipnorm=2.0", "optimizer.beta_1=0.8"],
+        ["+optimizer.clipnorm=2.0", "optimizer.beta_1=0.9"],
+    ]
+
+
+def test_space_on_several_lines() -> None:
+    assert len(every(read({"train.epochs": "choice(1,\n  2,\n  3)\n"}))) == 3
 
 
 def test_choice_of_any_value_is_set_as_it_is() -> None:
@@ -139,7 +182,7 @@ def test_first_condition_that_holds_counts() -> None:
         ({"data": "choice(mnist, mnist_sample)"}, "data.*share"),
         (
             {"model": "choice(mlp, cnn)", "model.depth": "range(1, 3)"},
-            "model: no configuration with model=cnn model.depth=1: .*'?depth'?",
+            "no configuration with model=cnn model.depth=1: model.depth .*'?depth'?",
         ),
         (
             {"model.depth": {"when": "modl=mlp", "space": "range(1, 3)"}, "model": "choice(mlp)"},
@@ -153,6 +196,62 @@ def test_first_condition_that_holds_counts() -> None:
             {"model.depth": {"whn": "model=mlp", "space": "1"}, "model": "choice(mlp, cnn)"},
             "model.depth.*when.*whn",
         ),
+        # What only some combinations of what is chosen show.
+        (
+            {
+                "model": "choice(mlp, cnn)",
+                "optimizer": "choice(adam, sgd)",
+                "train.epochs": [
+                    {"when": "model=mlp", "space": 3},
+                    {"when": "optimizer=sgd", "space": "choice(0, 1)"},
+                ],
+            },
+            "train.epochs.*greater than or equal to 1",
+        ),
+        (
+            {
+                "model": "choice(mlp, cnn)",
+                "train.epochs": [
+                    {"when": "model=mlp", "space": 1},
+                    {"when": "model=cnn", "space": "choice(2, 3)"},
+                ],
+                "train.batchsize": {"when": "train.epochs=2", "space": "choice(1, 2)"},
+            },
+            "train.batchsize.*batch_size",
+        ),
+        (
+            {
+                "optimizer": "choice(adam, sgd)",
+                "model": "choice(mlp, cnn)",
+                "model.depth": {"when": "optimizer=sgd", "space": "range(1, 3)"},
+            },
+            "model=cnn .*no key 'depth'",
+        ),
+        (
+            {
+                "model": "choice(mlp, cnn)",
+                "train.epochs": [
+                    {"when": "model=choice(mlp, cnn)", "space": 1},
+                    {"when": "model=mlp", "space": "range(2, 9)"},
+                ],
+            },
+            r"train.epochs \(model=mlp\): it never counts",
+        ),
+        (
+            {"+optimizer.clipnorm": "choice(1, 2)", "model.dept": "choice(1, 2)"},
+            "model.dept .*depth",
+        ),
+        # What all share, and seeds, by other names.
+        ({"++train.seed": "range(0, 5)"}, "train.seed.*replicates"),
+        ({"++train.threads": "choice(1, 2)"}, "train.threads.*share"),
+        ({"hydra.job.name": "choice(a, b)"}, "hydra.job.name.*share"),
+        ({"train": "choice({seed: 1}, {seed: 2})"}, "train .*changes train.seed"),
+        ({"train": "choice({threads: 1}, {threads: 2})"}, "train=.*changes train.threads"),
+        ({"++optimizer.beta_1": "choice(0.8, 0.9)", "optimizer.beta_1": "0.7"}, "beta_1.*sets it"),
+        ({"train.epochs": "choice(1, 2)", "train": "choice({epochs: 3}, {})"}, "train.*sets it"),
+        ({"~optimizer.beta_1": None}, "beta_1.*removes none"),
+        ({"model.dropout": "range(0.1, 0.5, 0.0)"}, "model.dropout.*range"),
+        ({"schedule": "null, cosine"}, r"conf/schedule/null\.yaml"),
         (
             {
                 "model.depth": {"when": "model.width=8", "space": "choice(1, 2)"},
@@ -177,6 +276,17 @@ def test_among_replicates_only_the_seed_varies() -> None:
     assert len(every(read({"train.seed": "range(0, 5)"}, replicates=True))) == 5
     with pytest.raises(UserError, match=r"model.depth.*train\.seed"):
         read({"train.seed": "range(0, 5)", "model.depth": "range(1, 3)"}, replicates=True)
+
+
+def test_command_line_sets_what_is_the_same_in_all_trials() -> None:
+    given = sweep({"train.epochs": 3, "model": "mlp", "model.depth": "range(1, 4)"})
+    left = space.without(given, ["train.epochs=2", "data=mnist_sample", "++model=mlp"])
+    assert left.params == {"model.depth": "range(1, 4)"}
+    for argument in ("model.depth=2", "++model.depth=2", "train={epochs: 2}"):
+        with pytest.raises(UserError, match=r"the command line.*the search sets"):
+            space.without(given, [argument])
+    with pytest.raises(UserError, match="all that it has to try"):
+        space.without(sweep({"train.epochs": 3}), ["train.epochs=2"])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import random
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,98 @@ def test_search_is_hopeless_once_too_large_a_share_fails(store: Store) -> None:
     assert study.hopeless(opened, given)
     assert study.claim(store, opened, space.parse(given), given) is None
     assert not study.hopeless(opened, replace(given, max_failed_fraction=1.0))
+
+
+def test_failures_count_at_once_where_none_is_allowed_or_all_are_over(store: Store) -> None:
+    given = replace(sweep(2, **{"train.epochs": "range(1, 30)"}), max_failed_fraction=0.5)
+    opened = store.open()
+    for ended in range(3):
+        assert study.hopeless(opened, replace(given, max_failed_fraction=0.0)) == (ended > 0)
+        assert study.hopeless(opened, given) == (ended == 2)
+        if trial := study.claim(store, opened, space.parse(given), given):
+            opened.tell(trial, state=TrialState.FAIL)
+
+
+TPE = {"_target_": "optuna.samplers.TPESampler", "seed": 0, "n_startup_trials": 8}
+
+
+def test_endless_space_with_a_branch_that_has_an_end(store: Store) -> None:
+    """The best is one single combination: what follows is not to be waited for."""
+    varied = {
+        "optimizer": "choice(adam, sgd)",
+        "optimizer.momentum": {"when": "optimizer=sgd", "space": "interval(0.0, 0.2)"},
+    }
+    given = replace(sweep(25, **varied), sampler=TPE)
+    opened = store.open()
+    while trial := study.claim(store, opened, space.parse(given), given):
+        opened.tell(trial, 1.0 if trial.params["optimizer"] == "adam" else 0.1)
+    assert len(set(params(store))) == 25
+    assert len(opened.trials) < 250
+
+
+def test_trial_without_parameters_is_nobodys(store: Store) -> None:
+    opened = store.open()
+    for choices in ("choice(1, 2)", "choice(1, 3)"):
+        given = sweep(2, **{"train.epochs": choices})
+        with nullcontext() if "2" in choices else pytest.raises(ValueError, match="value space"):
+            study.claim(store, opened, space.parse(given), given)
+    assert study.VOID in opened.trials[-1].user_attrs
+    assert opened.trials[-1].state == TrialState.FAIL
+
+
+@pytest.mark.parametrize("kind", ["QMCSampler", "PartialFixedSampler"])
+@pytest.mark.filterwarnings("ignore")
+def test_parameters_of_some_trials_vary(store: Store, kind: str) -> None:
+    nested = {"_target_": "optuna.samplers.RandomSampler", "seed": 0}
+    settings: dict[str, dict[str, Any]] = {
+        "QMCSampler": {"seed": 0},
+        "PartialFixedSampler": {"fixed_params": {}, "base_sampler": nested},
+    }
+    sampler = settings[kind]
+    varied = {
+        "model": "choice(mlp, cnn)",
+        "optimizer.learning_rate": "tag(log, interval(1e-4, 1e-1))",
+        "model.dropout": {"when": "model=mlp", "space": "interval(0.0, 0.5)"},
+    }
+    given = sweep(16, **varied)
+    given = replace(given, sampler={"_target_": f"optuna.samplers.{kind}", **sampler})
+    opened = store.open()
+    while trial := study.claim(store, opened, space.parse(given), given):
+        opened.tell(trial, 0.0)
+    trials = [trial.params for trial in study.counted(opened)]
+    dropout = [params["model.dropout"] for params in trials if params["model"] == "mlp"]
+    assert len(trials) == 16
+    assert len(set(dropout)) == len(dropout) > 2
+
+
+def test_grid_ends_a_search(store: Store) -> None:
+    grid = {"optimizer.learning_rate": [0.001, 0.01, 0.1]}
+    given = sweep(9, **{"optimizer.learning_rate": "tag(log, interval(1e-4, 1e-1))"})
+    sampler = {"_target_": "optuna.samplers.GridSampler", "search_space": grid, "seed": 0}
+    run(store, replace(given, sampler=sampler))
+    assert sorted(params(store)) == [(("optimizer.learning_rate", x),) for x in (0.001, 0.01, 0.1)]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        ({"_target_": "optuna.samplers.BruteForceSampler", "seed": 0}, "step must be given"),
+        (
+            {"_target_": "optuna.samplers.GridSampler", "search_space": {"train.epochs": [1]}},
+            "not found in the given grid",
+        ),
+        ({"_target_": "optuna.samplers.CmaEsSampler", "n_startup_trials": 4}, "cmaes"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_sampler_that_cannot_serve_is_refused_before_the_first_trial(
+    sampler: dict[str, Any], message: str
+) -> None:
+    space_of = {"optimizer.learning_rate": "tag(log, interval(1e-4, 1e-1))", "model.dropout": "0.1"}
+    given = replace(sweep(9, **space_of), sampler=sampler)
+    with pytest.raises(UserError, match=f"^sweep.sampler: .*{message}"):
+        study.rehearse(space.parse(given), given)
+    study.rehearse(space.parse(given), replace(given, sampler=TPE))
 
 
 @pytest.mark.parametrize(
