@@ -66,6 +66,9 @@ _STARTUP_TRIALS = 10  # that a sampler begins with, where it does not say: Optun
 _MAX_REPEATED = 3  # suggestions in a row that were tried already, before one is drawn at random
 
 
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
 class Stopped(Exception):  # noqa: N818 -- it is none of the trial's, as TrialPruned is not
     """The search for which a worker trains was interrupted."""
 
@@ -175,7 +178,6 @@ class Store:
         return Study(self.name, storage)
 
     def _storage(self) -> JournalStorage | RDBStorage:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         if self.database:
             return RDBStorage(
                 self.database,
