@@ -179,12 +179,14 @@ class Store:
 
     def _storage(self) -> JournalStorage | RDBStorage:
         if self.database:
-            return RDBStorage(
-                self.database,
-                engine_kwargs=_ENGINE,
-                heartbeat_interval=_HEARTBEAT,
-                grace_period=_GRACE,
-            )
+            with warnings.catch_warnings():  # it calls heartbeats experimental
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return RDBStorage(
+                    self.database,
+                    engine_kwargs=_ENGINE,
+                    heartbeat_interval=_HEARTBEAT,
+                    grace_period=_GRACE,
+                )
         return JournalStorage(JournalFileBackend(str(self._journal), self._journal_lock()))
 
     def _mend(self) -> None:

@@ -165,10 +165,15 @@ def main() -> None:
 
 
 def _threads(given: Search) -> int:
-    """TensorFlow threads of a worker: its share of this machine's cores, or one on a cluster."""
+    """TensorFlow threads of a worker: its share of the cores, or one on a cluster.
+
+    The cores are those that this process may use: SLURM, or a container, has more than it gives.
+    """
+    from joblib import cpu_count
+
     if given.launcher.backend != "loky":
         return 1
-    return max((os.cpu_count() or 1) // given.sweep.workers, 1)
+    return max(cpu_count() // given.sweep.workers, 1)
 
 
 def _prepare(cfg: Config) -> Path:

@@ -67,7 +67,7 @@ def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
     assert parent["tags"]["best.trial"] == str(best["number"])
     child = children[0]
     assert child["params"]["model.depth"] == "1"
-    assert child["params"]["train.threads"] == str(max((os.cpu_count() or 1) // 2, 1))
+    assert child["params"]["train.threads"] == str(max(len(os.sched_getaffinity(0)) // 2, 1))
     assert {"seed.init", "model.width", "optimizer.learning_rate"} <= set(child["params"])
     with (project.folder / ".sweeps/tiny/findings/trials.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 12
