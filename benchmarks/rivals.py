@@ -116,7 +116,8 @@ def call(folder: str, *command: str) -> str:
     return subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": folder},
+        # A clone has not this checkout's neighbours; the data may be in it already.
+        env={"DATA_MIRROR": str(REPOSITORY / "data/raw"), **os.environ, "PYTHONPATH": folder},
         check=True,
         stdout=subprocess.PIPE,
         text=True,

@@ -138,16 +138,14 @@ class Space:
         if not all(parameter.is_finite for parameter in self.parameters):
             return None
         found = list(itertools.islice(self._combine(lambda p: p.values), MAX_COMBINATIONS + 1))
+        if len(found) > MAX_COMBINATIONS:
+            return None
         searched = {parameter.name for parameter in self.searched}
-        return (
-            [{name: params[name] for name in params if name in searched} for params in found]
-            if len(found) <= MAX_COMBINATIONS
-            else None
-        )
+        return [{name: params[name] for name in params if name in searched} for params in found]
 
     def _combine(
         self,
-        values_of: Callable[[Parameter], Sequence[Value]],
+        choices_of: Callable[[Parameter], Sequence[Value]],
         chosen: Params | None = None,
         params: Params | None = None,
         index: int = 0,
@@ -159,11 +157,11 @@ class Space:
             return
         parameter = self.parameters[index]
         if parameter.target in chosen or not parameter.holds(chosen):
-            yield from self._combine(values_of, chosen, params, index + 1)
+            yield from self._combine(choices_of, chosen, params, index + 1)
             return
-        for value in values_of(parameter):
+        for value in choices_of(parameter):
             now, named = {parameter.target: value}, {parameter.name: value}
-            yield from self._combine(values_of, chosen | now, params | named, index + 1)
+            yield from self._combine(choices_of, chosen | now, params | named, index + 1)
 
     def corners(self) -> Iterator[tuple[Parameter | None, list[str]]]:
         """Overrides that together show whether the space fits the configuration.
@@ -178,12 +176,11 @@ class Space:
         # What fits into one file of a group need not fit into another.
         names |= {p.target.partition(".")[0] for p in self.parameters if "." in p.target}
 
-        def values_that_decide(parameter: Parameter) -> Sequence[Value]:
-            return (
-                self._corners_of(parameter) if parameter.target in names else parameter.values[:1]
-            )
+        def deciding(parameter: Parameter) -> Sequence[Value]:
+            corners = self._corners_of(parameter)
+            return corners if parameter.target in names else corners[:1]
 
-        branches = list(itertools.islice(self._combine(values_that_decide), _MAX_BRANCHES + 1))
+        branches = list(itertools.islice(self._combine(deciding), _MAX_BRANCHES + 1))
         seen: set[tuple[str, Value]] = set()
         for params in branches[:_MAX_BRANCHES]:
             yield None, self.overrides(values_of(params))
@@ -246,21 +243,20 @@ def parse(sweep: Sweep, conf: Path = CONF) -> Space:
     return space
 
 
-def without(sweep: Sweep, arguments: Sequence[str]) -> Sweep:
+def without(sweep: Sweep, arguments: Sequence[str], conf: Path = CONF) -> Sweep:
     """A search without what is the same in all trials, where the command line sets it instead.
 
     Raises:
         UserError: when the command line sets what the search varies.
     """
-    given = {config.key_of(argument) for argument in arguments}
+    given = [config.key_of(argument) for argument in arguments]
     params = dict(sweep.params)
-    for parameter in parse(sweep).parameters:
-        if parameter.target in given and not (parameter.distribution or parameter.condition):
+    for parameter in parse(sweep, conf).parameters:
+        clash = [key for key in given if _sets(key, parameter.target, conf)]
+        if parameter.target in clash and not (parameter.distribution or parameter.condition):
             del params[parameter.key]
-        elif clash := [key for key in given if overlaps(key, parameter.target)]:
-            group = (CONF / clash[0]).is_dir() and clash[0] != parameter.target
-            if not group:
-                raise UserError(f"{clash[0]} (the command line): the search sets {parameter.key}")
+        elif clash:
+            raise UserError(f"{clash[0]} (the command line): the search sets {parameter.key}")
     if not params:
         raise UserError(f"{sweep.name}: the command line sets all that it has to try")
     return replace(sweep, params=params)
@@ -308,20 +304,16 @@ def _check_key(key: str, keys: list[str], source: str, conf: Path) -> None:
     target = key.lstrip("+")
     if target.startswith("~"):
         raise UserError(f"{key} ({source}): a search sets values, and removes none")
-    for shared in (*_SHARED, "hydra"):
-        if overlaps(shared, target):
-            raise UserError(f"{key} ({source}): all trials share it; set it on the command line")
+    if any(target == shared or target.startswith(f"{shared}.") for shared in (*_SHARED, "hydra")):
+        raise UserError(f"{key} ({source}): all trials share it; set it on the command line")
     for other in keys:
-        section = other.lstrip("+")
-        # Who picks from a group may set values in it.
-        both = overlaps(section, target) and (section == target or not (conf / section).is_dir())
-        if other != key and both:
+        if other != key and _sets(other.lstrip("+"), target, conf):
             raise UserError(f"{key} ({source}): {other} sets it, too")
 
 
-def overlaps(section: str, key: str) -> bool:
-    """Whether who sets a section, or a key, sets a key, too."""
-    return key == section or key.startswith(f"{section}.")
+def _sets(key: str, other: str, conf: Path) -> bool:
+    """Whether who sets a key sets another, too; who picks from a group may set values in it."""
+    return other == key or (other.startswith(f"{key}.") and not (conf / key).is_dir())
 
 
 _NO_SEED = (
