@@ -60,8 +60,6 @@ _ENGINE = {
         "options": _PROBES,
     },
 }
-# These go by what they wrote into the study, under one seed.
-_ONE_SEED = ("GridSampler", "QMCSampler")
 _STARTUP_TRIALS = 10  # that a sampler begins with, where it does not say: Optuna's default
 _MAX_REPEATED = 3  # suggestions in a row that were tried already, before one is drawn at random
 
@@ -370,11 +368,12 @@ def _reseeded(section: dict[str, Any], number: int) -> dict[str, Any]:
     """A sampler's settings, and those of the samplers in it, with seeds for one trial."""
     given = {k: _reseeded(v, number) if isinstance(v, dict) else v for k, v in section.items()}
     kind = str(section.get("_target_", "")).rpartition(".")[2]
+    # These two go by what they wrote into the study, under one seed.
     if kind == "QMCSampler":
         # By this it draws the parameters that only some trials have.
         independent = {"_target_": "optuna.samplers.RandomSampler", "seed": _seed(section, number)}
         given = {"independent_sampler": independent, "warn_independent_sampling": False, **given}
-    elif "seed" in section and kind not in _ONE_SEED:
+    elif "seed" in section and kind != "GridSampler":
         given["seed"] = _seed(section, number)
     return given
 
@@ -392,29 +391,32 @@ def rehearse(space: Space, sweep: Sweep) -> None:
     Raises:
         UserError: when the sampler or the pruner cannot do what the search asks of it.
     """
-    begins_with = sweep.sampler.get("n_startup_trials", _STARTUP_TRIALS)
-    whole = Study("rehearsal", _in_memory(sweep))
-    for number in range(min(sweep.trials, begins_with + 2)):
-        whole.sampler, whole.pruner = strategy(sweep, number)
-        part = "sampler"
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                trial = whole.ask()
-                space.overrides(partial(Parameter.suggest, trial=trial))
-                part = "pruner"
-                trial.report(float(number), 1)
-                trial.should_prune()
-                part = "sampler"
-                whole.tell(trial, float(number))
-        except Exception as error:
-            raise UserError(f"sweep.{part}: {one_line(error)}") from None
-
-
-def _in_memory(sweep: Sweep) -> InMemoryStorage:
     storage = InMemoryStorage()
-    optuna.create_study(study_name="rehearsal", storage=storage, direction=sweep.direction)
-    return storage
+    optuna.create_study(study_name=sweep.name, storage=storage, direction=sweep.direction)
+    study = Study(sweep.name, storage)
+    begins_with = sweep.sampler.get("n_startup_trials")
+    count = (begins_with if isinstance(begins_with, int) else _STARTUP_TRIALS) + 2
+    for number in range(min(sweep.trials, count)):
+        study.sampler, study.pruner = strategy(sweep, number)
+        with _refusing("sampler"):
+            trial = study.ask()
+            space.overrides(partial(Parameter.suggest, trial=trial))
+        with _refusing("pruner"):
+            trial.report(float(number), 1)
+            trial.should_prune()
+        with _refusing("sampler"):
+            study.tell(trial, float(number))
+
+
+@contextmanager
+def _refusing(part: str) -> Iterator[None]:
+    """Turn whatever a part of a search raises into one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        raise UserError(f"sweep.{part}: {one_line(error)}") from None
 
 
 def _instantiate(name: str, section: dict[str, Any], kind: Any) -> Any:

@@ -1,3 +1,6 @@
+import os
+import signal
+
 import pytest
 
 from pipeline import command
@@ -39,6 +42,34 @@ def test_users_mistake_is_one_line(
 def test_bug_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         command.run(lambda: fails(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_signal_waits_until_it_is_looked_for(
+    number: signal.Signals, raised: type[BaseException]
+) -> None:
+    before = signal.getsignal(number)
+    passed = []
+    with pytest.raises(raised) as told, command.signals_held():  # noqa: PT012
+        os.kill(os.getpid(), number)
+        passed.append("the signal")
+        command.check_signals()
+        passed.append("the check")
+    assert passed == ["the signal"]
+    assert number == signal.SIGINT or told.value.args == (128 + number,)
+    with pytest.raises(raised), command.signals_held():
+        os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+    command.check_signals()  # it is over
+
+
+def test_second_signal_does_not_wait() -> None:
+    with pytest.raises(KeyboardInterrupt), command.signals_held():  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("it waited")
 
 
 def test_stage_refuses_arguments(
