@@ -68,7 +68,7 @@ test-cluster:  ## three hosts in network namespaces, PostgreSQL, Dask and Ray: D
 	@{ ls -d /usr/lib/postgresql/*/bin && command -v ip; } > /dev/null 2>&1 \
 		|| { apt-get update -q && apt-get install -qy --no-install-recommends postgresql iproute2; }
 	$(MAKE) VENV=$(VENV)-cluster LOCK=requirements-cluster.txt setup
-	@# Two tests at a time, each on hosts of its own: most of what they do is wait.
+	@# Two tests at a time, each on hosts of its own.
 	$(VENV)-cluster/bin/python -m pytest -m cluster -n 2
 
 .PHONY: lint
