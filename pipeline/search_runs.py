@@ -6,7 +6,7 @@ a process died between the two.
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline import config, data, process, tracking
 from pipeline.command import UserError
@@ -85,9 +85,7 @@ class TrialRun(tracking.TrainingRun):
         client.log_batch(self.run_id, params=[Param(k, str(v)) for k, v in params.items()])
 
     def _end(self, state: str, failure: str) -> None:
-        import mlflow
-
-        mlflow.MlflowClient().set_tag(self.run_id, STATE, state)
+        tracking.set_tags(self.run_id, {STATE: state})
         self._close(_STATUS[state], failure)
 
 
@@ -125,12 +123,8 @@ def open_search(cfg: Config, prepared: Path, name: str, search: str) -> str:
         ]
         run_id = run.info.run_id
         client.update_run(run_id, "RUNNING")
-        for key, value in {
-            **process.identity(),
-            "search.study": name,
-            tracking.DATA_DIGEST: data.digest(prepared),
-        }.items():
-            client.set_tag(run_id, key, value)
+        digest = {tracking.DATA_DIGEST: data.digest(prepared)}
+        tracking.set_tags(run_id, {**process.identity(), "search.study": name, **digest})
         if not run.inputs or not run.inputs.dataset_inputs:
             for split, context in (("train", "training"), ("validation", "validation")):
                 tracking.log_input(run_id, tracking.dataset(cfg, prepared, split), context)
@@ -177,7 +171,7 @@ def settle(study: "Study", task: "Task") -> None:
             raise run.behind
 
 
-def close_search(run_id: str, status: str, findings: Path, best: dict[str, Any]) -> None:
+def close_search(run_id: str, status: str, findings: Path, best: dict[str, str]) -> None:
     """Log what a search found, and close its run.
 
     Args:
@@ -188,8 +182,7 @@ def close_search(run_id: str, status: str, findings: Path, best: dict[str, Any])
 
     with tracking.explained():
         client = mlflow.MlflowClient()
-        for key, value in best.items():
-            client.set_tag(run_id, key, str(value))
+        tracking.set_tags(run_id, best)
         if findings.is_dir():
             client.log_artifacts(run_id, str(findings))
         client.set_terminated(run_id, status)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
@@ -105,15 +105,15 @@ def search(given: Search, base: list[str], prepared: Path, threads: int) -> None
         opened.stop_search(task.search)
         raise
     finally:
-        with store.lock:
+        with store.lock:  # other searches of this study may end now, too
             study.requeue_lost(opened)
-        if task.parent_run:
-            try:
-                search_runs.settle(opened, task)
-                best = _tags(opened)
-                search_runs.close_search(task.parent_run, status, store.folder / "findings", best)
-            except tracking.UnreachableError as error:
-                behind = error
+            if task.parent_run:
+                try:
+                    search_runs.settle(opened, task)
+                    plots = store.folder / "findings"
+                    search_runs.close_search(task.parent_run, status, plots, _tags(opened))
+                except tracking.UnreachableError as error:
+                    behind = error
         if behind:
             print(f"warning: tracking is behind: {behind}\n{_CATCH_UP}", file=sys.stderr)
     if status == "FAILED":
@@ -277,7 +277,7 @@ def _line(trial: "FrozenTrial", metric: str) -> str:
     return f"trial {trial.number}: {what}, {seconds}: {values}"
 
 
-def _tags(opened: "Study") -> dict[str, Any]:
+def _tags(opened: "Study") -> dict[str, str]:
     """What the search's run says of the best trial."""
     from pipeline import study
 
@@ -285,7 +285,8 @@ def _tags(opened: "Study") -> dict[str, Any]:
     if best is None:
         return {}
     overrides = " ".join(best.user_attrs[study.OVERRIDES])
-    return {"best.trial": best.number, "best.value": best.value, "best.overrides": overrides}
+    value = str(best.value)
+    return {"best.trial": str(best.number), "best.value": value, "best.overrides": overrides}
 
 
 def _report(opened: "Study", sweep: Sweep, folder: Path) -> None:

@@ -90,7 +90,6 @@ class TrainingRun:
 
     def _log_model(self, models: Path, metrics: dict[str, float]) -> None:
         import mlflow
-        from mlflow.entities import RunTag
         from mlflow.models import Model
 
         client = mlflow.MlflowClient()
@@ -121,8 +120,7 @@ class TrainingRun:
         )
         client.log_artifact(self.run_id, str(models / "history.csv"))
         # The last thing: a run that has these has everything.
-        tags = [RunTag(MODEL_DIGEST, sha256(path)), RunTag(MODEL_ID, info.model_id)]
-        client.log_batch(self.run_id, tags=tags)
+        set_tags(self.run_id, {MODEL_DIGEST: sha256(path), MODEL_ID: info.model_id})
 
     def _open(self, checkpoints: Checkpoints, init: Path | None) -> None:
         """Find or make the run, and log what is known before the training starts."""
@@ -162,10 +160,9 @@ class TrainingRun:
 
         if not self.run_id:
             return  # stopped before there was a run
-        client = mlflow.MlflowClient()
         if failure:
-            client.set_tag(self.run_id, "failure", failure[:5000])
-        client.set_terminated(self.run_id, status)
+            set_tags(self.run_id, {"failure": failure[:5000]})
+        mlflow.MlflowClient().set_terminated(self.run_id, status)
 
 
 @contextmanager
@@ -290,19 +287,22 @@ def _local_store() -> str:
     return f"sqlite:///{root() / 'mlflow.db'}"
 
 
-def _create_local_store() -> None:
-    """Make mlflow.db where it is the store and not there, whole or not at all.
+def _create_local_store(experiment: str) -> None:
+    """Make mlflow.db, whole or not at all, and the experiment, where they are not there.
 
     Stopped in the middle of its first migrations, MLflow leaves a database that it cannot open.
     """
     import mlflow
 
     store = root() / "mlflow.db"
-    if mlflow.get_tracking_uri() == _local_store() and not store.exists():
+    if not store.exists():
         part = store.with_name(f".{store.name}.part")
         part.unlink(missing_ok=True)
         mlflow.MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
         part.replace(store)
+    if mlflow.get_experiment_by_name(experiment) is None:
+        # Absolute: an experiment that DVC runs in a temporary clone may be the first.
+        mlflow.create_experiment(experiment, (root() / "mlruns").as_uri())
 
 
 def connect(experiment: str) -> None:
@@ -317,14 +317,10 @@ def connect(experiment: str) -> None:
     import mlflow
 
     use_store()
-    with explained():
-        with _lock():
-            _create_local_store()
-            if mlflow.get_experiment_by_name(experiment) is None:
-                # Absolute: an experiment that DVC runs in a temporary clone may be the first.
-                is_local = mlflow.get_tracking_uri() == _local_store()
-                folder = (root() / "mlruns").as_uri() if is_local else None
-                mlflow.create_experiment(experiment, folder)
+    with explained(), _lock():
+        if mlflow.get_tracking_uri() == _local_store():
+            _create_local_store(experiment)
+        # It makes one that is not there, whoever else does so, on other machines too.
         mlflow.set_experiment(experiment)
 
 
@@ -382,9 +378,8 @@ def _restore(cfg: Config, prepared: Path, models: Path) -> "Run":
         training.log_model(models, json.loads((models / "metrics.json").read_text()))
     if training.behind:
         raise training.behind
-    client = mlflow.MlflowClient()
-    client.set_tag(training.run_id, "restored", "written after the training, from its files")
-    return client.get_run(training.run_id)
+    set_tags(training.run_id, {"restored": "written after the training, from its files"})
+    return mlflow.MlflowClient().get_run(training.run_id)
 
 
 def _crown(cfg: Config, run: "Run", model_id: str) -> str:
@@ -439,13 +434,30 @@ class _SavedModel:
         shutil.copyfile(self._path, path)
 
 
+def set_tags(run_id: str, tags: dict[str, str]) -> None:
+    """Set tags of a run, which other processes may set too: of `set_tag` one would fail."""
+    import mlflow
+    from mlflow.entities import RunTag
+
+    batch = [RunTag(key, value) for key, value in tags.items()]
+    mlflow.MlflowClient().log_batch(run_id, tags=batch)
+
+
 def log_input(run_id: str, dataset: "NumpyDataset", context: str) -> None:
+    """Log what a run reads; other processes may log the same data set for the first time, too."""
     import mlflow
     from mlflow.entities import DatasetInput, InputTag
+    from mlflow.exceptions import MlflowException
     from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
     entry = DatasetInput(dataset._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, context)])
-    mlflow.MlflowClient().log_inputs(run_id, [entry])
+    client = mlflow.MlflowClient()
+    try:
+        client.log_inputs(run_id, [entry])
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":  # what a database's conflict becomes
+            raise
+        client.log_inputs(run_id, [entry])  # by now it is there
 
 
 def _signature(prepared: Path) -> "ModelSignature":

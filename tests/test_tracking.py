@@ -4,9 +4,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Barrier
 
+import numpy as np
 import psutil
 import pytest
 import requests
@@ -45,6 +48,35 @@ def test_several_processes_may_make_the_store_at_once(store: Path) -> None:
         subprocess.Popen([sys.executable, "-c", code], env={**os.environ}) for _ in range(3)
     ]
     assert [process.wait(120) for process in processes] == [0, 0, 0]
+
+
+def test_what_several_log_at_once_for_the_first_time_is_there(store: Path) -> None:
+    import mlflow
+    from mlflow.data import from_numpy  # type: ignore[attr-defined]
+
+    tracking.connect("digits")
+    client = mlflow.MlflowClient()
+    runs = [client.create_run("1").info.run_id for _ in range(4)]
+    start = Barrier(len(runs))
+
+    def log(run: str, turn: int) -> None:
+        images = from_numpy(np.zeros((2, 2)), name="images", digest=f"{turn}")
+        start.wait(60)
+        tracking.log_input(run, images, "training")
+        start.wait(60)
+        tracking.set_tags(runs[0], {f"tag.{turn}": run})
+
+    turns = range(20)  # without what is tested here some of them fail
+    with ThreadPoolExecutor(len(runs)) as pool:
+        for turn in turns:
+            list(pool.map(log, runs, [turn] * len(runs)))
+    for run in runs:
+        inputs = client.get_run(run).inputs
+        assert inputs
+        logged = {entry.dataset.digest for entry in inputs.dataset_inputs}
+        assert logged == {str(turn) for turn in turns}
+    tags = client.get_run(runs[0]).data.tags
+    assert all(tags[f"tag.{turn}"] in runs for turn in turns)
 
 
 def test_deleted_experiment_is_one_clear_error(store: Path) -> None:
