@@ -139,8 +139,10 @@ def _figure(axes: Any) -> "Figure":
         figure.axes[-1].remove()
         for axis in row:
             axis.set_xlabel(fill(axis.get_xlabel(), 24))
-            axis.tick_params(axis="x", labelrotation=45)
-            axis.xaxis.set_minor_formatter(NullFormatter())
+            axis.tick_params(axis="x", which="both", labelrotation=45)
+            low, high = axis.get_xlim()
+            if sum(low <= tick <= high for tick in axis.get_xticks()) > 1:
+                axis.xaxis.set_minor_formatter(NullFormatter())  # powers of ten are enough
     return figure
 
 
