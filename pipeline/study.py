@@ -47,8 +47,12 @@ _MAX_LOSSES = 10  # processes that a trial's parameters may take with them
 _MIN_FAILURES = 3  # before the share of failures says something
 _HEARTBEAT, _GRACE = 5, 30  # seconds: from one to the next, and until a trial is lost
 # Without these a connection that was cut is found out after a quarter of an hour or more: on this
-# side, and on the server's, where it may hold the lock that all others wait for.
-_PROBES = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=5"
+# side, and on the server's, where it may hold the lock that all others wait for. Who waits for the
+# other's word probes; who waits for its own to be acknowledged has the user timeout (ms).
+_PROBES = (
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=5 "
+    "-c tcp_user_timeout=15000"
+)
 _ENGINE = {
     "pool_pre_ping": True,
     "connect_args": {

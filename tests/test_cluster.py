@@ -202,13 +202,18 @@ def test_search_goes_on_when_its_database_is_back(network: list[Host], servers: 
     servers.check("away", 6)
 
 
-def test_lock_of_a_lost_host_is_freed(network: list[Host], lost: Host, servers: Servers) -> None:
-    code = OPEN.format(name="lock", database=servers.database)
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_lock_of_a_lost_host_is_freed(
+    network: list[Host], lost: Host, servers: Servers, seconds: int
+) -> None:
+    """Cut at once, the host has not acknowledged the server's last word; a second later it has."""
+    code = OPEN.format(name=f"lock{seconds}", database=servers.database)
     holder = servers.start(lost, code + HOLD)
     deadline = time.monotonic() + 60
-    while "held" not in lost.logs() and time.monotonic() < deadline:
-        time.sleep(0.2)
+    while "held" not in lost.last_log() and time.monotonic() < deadline:
+        time.sleep(0.005)
     assert holder.poll() is None, lost.logs()
+    time.sleep(seconds)
     lost.cut()
     began = time.monotonic()
     servers.python(code + "with store.lock: print(len(study.trials))")
