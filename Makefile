@@ -29,15 +29,15 @@ $(READY): $(LOCK)
 		--no-deps --require-hashes --requirement $(LOCK)
 	@# Packages carry a few test files for other Pythons, which do not compile.
 	$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true
-	@# For every program of this environment, a bare `mlflow ui` or `dvc repro` too: MLflow reads its
-	@# telemetry switch from the environment alone, and DVC does not write its lock whole.
+	@# For a bare `mlflow ui` too: MLflow reads its telemetry switch from the environment alone.
 	@site=$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
-	cp pipeline/whole_lock.py $$site/ && printf '%s\n' 'import whole_lock' \
-		'import os; os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")' > $$site/mnist_pipeline.pth
+	echo 'import os; os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")' \
+		> $$site/mnist_pipeline.pth
 	@touch $@
 
 .PHONY: repro
-repro: $(READY)  ## run the pipeline: what is out of date, and no more
+repro: $(READY)  ## run the pipeline: the stages that are out of date
+	@python -m pipeline.repair
 	dvc repro
 
 .PHONY: verify
@@ -82,8 +82,8 @@ lint: $(READY)  ## ruff and mypy
 fuzz: $(READY)  ## look for input that crashes a reader: make fuzz [FUZZ_SECONDS=60]
 	@for reader in idx image config; do \
 		echo "$$reader: $(FUZZ_SECONDS) s"; \
-		PYTHONPATH=. python -W ignore tests/fuzz.py $$reader -max_total_time=$(FUZZ_SECONDS) || { \
-			echo "error: $$reader failed; again: PYTHONPATH=. python tests/fuzz.py $$reader" \
+		python -W ignore -m tests.helpers.fuzz $$reader -max_total_time=$(FUZZ_SECONDS) || { \
+			echo "error: $$reader failed; again: python -m tests.helpers.fuzz $$reader" \
 				"$$(ls -t .fuzz/$$reader/*-* | head -n 1)"; \
 			exit 1; }; \
 	done

@@ -14,9 +14,11 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from benchmarks.machine import describe
-from pipeline import config
-from pipeline.checkpoint import Checkpoints, State
-from pipeline.train import configure, train
+from pipeline.config.composition import compose
+from pipeline.config.validation import validate
+from pipeline.system.determinism import configure_tensorflow
+from pipeline.training.checkpoint import Checkpoints, State
+from pipeline.training.loop import train
 
 
 class Timed(Checkpoints):
@@ -37,8 +39,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
-    cfg = config.validate(OmegaConf.to_container(config.compose(arguments.overrides)))
-    configure(None)
+    cfg = validate(OmegaConf.to_container(compose(arguments.overrides)))
+    configure_tensorflow(None)
     ratios, shares = [], []
     for _ in range(arguments.pairs):
         started = time.perf_counter()

@@ -3,7 +3,7 @@
 import os
 from importlib.metadata import version
 
-from pipeline.tracking import cpu
+from pipeline.tracking.environment import cpu
 
 
 def describe(*packages: str) -> str:

@@ -27,9 +27,12 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from benchmarks.machine import describe
-from pipeline import config, space
-from pipeline.space import Parameter
-from pipeline.train import configure, train
+from pipeline.config.composition import compose, compose_sweep
+from pipeline.config.validation import to_config
+from pipeline.sweeps.parsing import parse_space
+from pipeline.sweeps.space import Parameter
+from pipeline.system.determinism import configure_tensorflow
+from pipeline.training.loop import train
 
 REPOSITORY = Path(__file__).parents[1]
 POINTS = Path("points.json")
@@ -55,7 +58,7 @@ def main() -> None:
 
 def draw(count: int) -> list[list[str]]:
     """So many points of the default search's space, as overrides."""
-    found = space.parse(config.compose_search().sweep)
+    found = parse_space(compose_sweep().sweep)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trials = [study.ask() for _ in range(count)]
     return [found.overrides(partial(Parameter.suggest, trial=trial)) for trial in trials]
@@ -130,9 +133,9 @@ def application(given: DictConfig) -> None:
     folder = Path(os.environ["PYTHONPATH"])
     overrides = json.loads((folder / POINTS).read_text())[given.point]
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    configure(None)
+    configure_tensorflow(None)
     GlobalHydra.instance().clear()  # composing anew is refused otherwise
-    cfg = config.typed(config.compose(overrides))
+    cfg = to_config(compose(overrides))
     with mlflow.start_run():
         mlflow.log_params({"overrides": " ".join(overrides)})
 

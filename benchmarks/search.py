@@ -22,9 +22,12 @@ from pathlib import Path
 import psutil
 
 from benchmarks.machine import describe
-from pipeline import config
-from pipeline.study import OVERRIDES, Store, counted
-from pipeline.train import configure, train
+from pipeline.config.composition import compose
+from pipeline.config.validation import to_config
+from pipeline.sweeps.storage import Store
+from pipeline.sweeps.study import OVERRIDES, finished_trials
+from pipeline.system.determinism import configure_tensorflow
+from pipeline.training.loop import train
 
 REPOSITORY = Path(__file__).parents[1]
 PARTS = 10
@@ -41,7 +44,7 @@ def main() -> None:
         subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
         memory = search(Path(folder), arguments.trials, arguments.workers)
         trials = sorted(
-            counted(Store(Path(folder) / ".sweeps/depth", "depth").open()),
+            finished_trials(Store(Path(folder) / ".sweeps/depth", "depth").open()),
             key=lambda trial: trial.datetime_complete or datetime.max,
         )
         ends = [trial.datetime_complete.timestamp() for trial in trials if trial.datetime_complete]
@@ -92,7 +95,7 @@ def search(folder: Path, trials: int, workers: int) -> list[tuple[float, float]]
 def train_alone(trials: list[list[str]], prepared: Path, workers: int) -> float:
     """Seconds of a training, its process's first one apart, while others train beside it."""
     shares = [trials[worker::workers] for worker in range(workers)]
-    with ProcessPoolExecutor(workers, get_context("spawn"), configure, (1,)) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), configure_tensorflow, (1,)) as pool:
         futures = [pool.submit(train_each, share, prepared) for share in shares]
         return statistics.mean(s for future in futures for s in future.result()[1:])
 
@@ -101,7 +104,7 @@ def train_each(trials: list[list[str]], prepared: Path) -> list[float]:
     """Seconds of each training, one after another in this process."""
     seconds = []
     for overrides in trials:
-        cfg = config.typed(config.compose([*BASE, *overrides]))
+        cfg = to_config(compose([*BASE, *overrides]))
         started = time.perf_counter()
         with redirect_stdout(None):
             train(cfg, prepared)

@@ -15,9 +15,13 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from benchmarks.machine import describe
-from pipeline import config, data
-from pipeline.evaluate import evaluate
-from pipeline.train import configure, train
+from pipeline.config.composition import compose
+from pipeline.config.validation import validate
+from pipeline.data.batches import eval_batches
+from pipeline.data.splits import load_split
+from pipeline.evaluation.metrics import evaluate
+from pipeline.system.determinism import configure_tensorflow
+from pipeline.training.loop import train
 
 
 def main() -> None:
@@ -27,16 +31,16 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
     prepared = Path("data/prepared")
-    configure(None)
+    configure_tensorflow(None)
     accuracies, seconds = [], []
     for seed in range(arguments.seeds):
-        composed = config.compose([*arguments.overrides, f"train.seed={seed}"])
-        cfg = config.validate(OmegaConf.to_container(composed))
+        composed = compose([*arguments.overrides, f"train.seed={seed}"])
+        cfg = validate(OmegaConf.to_container(composed))
         started = time.perf_counter()
         trained = train(cfg, prepared)
         seconds.append(time.perf_counter() - started)
-        test = data.load_split(prepared, "test")
-        answers = trained.model.predict(data.in_order(test), verbose=0)
+        test = load_split(prepared, "test")
+        answers = trained.model.predict(eval_batches(test), verbose=0)
         measured = evaluate(answers, test.labels, cfg.evaluate.calibration_bins)
         accuracies.append(100 * measured["test_accuracy"])
         print(f"seed {seed}: {accuracies[-1]:.2f} %, {seconds[-1]:.1f} s", flush=True)

@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import Annotated, ClassVar, Literal
 
-if TYPE_CHECKING:
-    import tensorflow as tf
+import tensorflow as tf
+from pydantic import Field
+
+from pipeline.config.types import Fraction
 
 
 @dataclass(frozen=True)
-class affine:  # noqa: N801 - a config names it as a function: one call makes the augmentation
+class Affine:
     """Move, turn and scale each image at random; what comes in from outside is 0.
 
     Args:
@@ -19,16 +21,14 @@ class affine:  # noqa: N801 - a config names it as a function: one call makes th
         interpolation: `nearest`, or `bilinear`, which also blurs a little.
     """
 
-    shift: int
-    rotation: float = 0.0
-    scale: float = 0.0
-    interpolation: str = "bilinear"
+    shift: Annotated[int, Field(ge=0, le=64)]
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    scale: Fraction = 0.0
+    interpolation: Literal["nearest", "bilinear"] = "bilinear"
     draws: ClassVar[int] = 4  # random numbers for each image
 
-    def __call__(self, images: "tf.Tensor", draws: "tf.Tensor") -> "tf.Tensor":
+    def __call__(self, images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
         """Change images, uint8 (B, height, width), by draws, float32 (B, 4) from 0 to 1."""
-        import tensorflow as tf
-
         height, width = images.shape[1], images.shape[2]
         # The op takes, for each pixel of the output, the place in the input that it comes from.
         down, right = (tf.floor(draws[:, i] * (2 * self.shift + 1)) - self.shift for i in (0, 1))

@@ -1,40 +1,39 @@
-"""Compose conf/ with params.yaml on top into composed.yaml, which every other stage reads.
+"""Compose conf/ with params.yaml into composed.yaml, which every other stage reads.
 
-python -m pipeline.compose                          write composed.yaml, as `dvc repro` does
-python -m pipeline.compose model=mlp --cfg job      print what these overrides would give
-python -m pipeline.compose --help                   the groups and their choices, as Hydra says
+Examples:
+    python -m pipeline.compose                    write composed.yaml, as `dvc repro` does
+    python -m pipeline.compose model=mlp --show   print what these overrides would give
+    python -m pipeline.compose --groups           list the config groups and their choices
 """
 
-import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
-import hydra
-from hydra._internal.utils import get_args_parser
-from omegaconf import DictConfig
-
-from pipeline import command, config
-from pipeline.files import remove_parts
+from pipeline.config.composition import compose
+from pipeline.config.paths import config_groups, options_of
+from pipeline.config.yaml_files import dump_config, save_config
+from pipeline.system import cli
+from pipeline.system.files import remove_parts
 
 
 def main() -> None:
-    """Write composed.yaml, or do what one of Hydra's own flags asks for."""
-    overrides = get_args_parser().parse_args().overrides
-    params = Path("params.yaml")
-    composed = config.compose(overrides, params)
-    flags = [argument for argument in sys.argv[1:] if argument not in overrides]
-    if flags:
-        # Hydra's own application answers, told what params.yaml says too.
-        sys.argv[1:] = [*config.merge_overrides(params, overrides), *flags]
-        _hydra_app()
-    else:
-        remove_parts(Path(), "composed.yaml")
-        config.save(composed, Path("composed.yaml"))
-
-
-@hydra.main(config_path="../conf", config_name="config", version_base="1.3")
-def _hydra_app(composed: DictConfig) -> None:
-    config.save(composed, Path("composed.yaml"))
+    """Write composed.yaml, or print what was asked for and write nothing."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="in Hydra's grammar")
+    parser.add_argument("--show", action="store_true", help="print the configuration as YAML")
+    parser.add_argument("--groups", action="store_true", help="list the groups and their choices")
+    arguments = parser.parse_intermixed_args()
+    if arguments.groups:
+        for group in sorted(config_groups()):
+            print(f"{group}: {', '.join(options_of(group))}")
+        return
+    cfg = compose(arguments.overrides, Path("params.yaml"))
+    if arguments.show:
+        print(dump_config(cfg), end="")
+        return
+    remove_parts(Path(), "composed.yaml")
+    save_config(cfg, Path("composed.yaml"))
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

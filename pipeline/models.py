@@ -1,15 +1,19 @@
-"""The networks. Each takes raw uint8 images (N, height, width) and gives class probabilities.
+"""The networks. Each takes raw uint8 images (N, height, width) and returns class probabilities.
 
-Scaling is a layer of the network: what was trained is what is served. A model of your own is a
-YAML file in conf/model/: other arguments for a function here, `sequential` with a list of Keras
-layers, or any function that takes `image_shape` and `num_classes` too.
+Scaling is a layer of the network, so that a served model takes the pixels that it was trained on.
+The signature of a function is the only declaration of its arguments: configurations are checked
+against it. A model of your own is a YAML file in conf/model/ that names one of these functions
+with other arguments, `sequential` with a list of Keras layers, or a function that you add here.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-if TYPE_CHECKING:
-    import keras
+import keras
+from keras import layers
+from pydantic import Field
+
+from pipeline.config.types import Count, Fraction, Instantiated, Width
 
 Shape = tuple[int, int]  # height, width in pixels
 
@@ -17,55 +21,61 @@ Shape = tuple[int, int]  # height, width in pixels
 def mlp(
     image_shape: Shape,
     num_classes: int,
-    depth: int,
-    width: int,
-    activation: str = "relu",
+    depth: Annotated[int, Field(ge=0, le=64)],
+    width: Width,
+    activation: Literal["relu", "tanh"] = "relu",
     use_bias: bool = True,
     batch_norm: bool = False,
-    dropout: float = 0.0,
-    kernel_initializer: Callable[[], Any] = lambda: "glorot_uniform",
-    bias_initializer: Callable[[], Any] = lambda: "zeros",
-) -> "keras.Model":
-    """A multilayer perceptron of `depth` hidden layers; none makes it softmax regression.
+    dropout: Fraction = 0.0,
+    kernel_initializer: Instantiated = keras.initializers.GlorotUniform,
+    bias_initializer: Instantiated = keras.initializers.Zeros,
+) -> keras.Model:
+    """A multilayer perceptron of `depth` hidden layers; with 0 it is softmax regression.
 
     Args:
         depth: hidden layers, 0 or more; `width` units in each.
         activation: `relu` or `tanh`, of the hidden layers.
-        use_bias: of the hidden layers; batch normalisation has a shift of its own instead.
+        use_bias: of the hidden layers; `batch_norm` replaces it by the shift of its own.
         batch_norm: normalise each hidden layer before its activation (Ioffe and Szegedy, 2015).
         dropout: share of hidden units dropped at each training step (Srivastava et al., 2014).
-        kernel_initializer, bias_initializer: make an initializer, once a layer: one object would
-            give every layer the same numbers. In YAML, a `_target_` with `_partial_: true`.
+        kernel_initializer, bias_initializer: functions that make an initializer. Each layer needs
+            its own, because one object gives every layer the same numbers. In YAML, a `_target_`
+            with `_partial_: true`.
     """
-    from keras import layers
-
-    def initializers() -> dict[str, Any]:
-        return {
-            "kernel_initializer": kernel_initializer(),
-            "bias_initializer": bias_initializer(),
-        }
-
     hidden: list[Any] = [layers.Flatten()]
     for _ in range(depth):
-        hidden.append(layers.Dense(width, use_bias=use_bias and not batch_norm, **initializers()))
+        hidden.append(
+            layers.Dense(
+                width,
+                use_bias=use_bias and not batch_norm,
+                kernel_initializer=kernel_initializer(),
+                bias_initializer=bias_initializer(),
+            )
+        )
         if batch_norm:
             hidden.append(layers.BatchNormalization())
         hidden.append(layers.Activation(activation))
         if dropout:
             hidden.append(layers.Dropout(dropout))
-    return sequential(image_shape, num_classes, hidden, **initializers())
+    return sequential(
+        image_shape,
+        num_classes,
+        hidden,
+        kernel_initializer=kernel_initializer(),
+        bias_initializer=bias_initializer(),
+    )
 
 
 def cnn(
     image_shape: Shape,
     num_classes: int,
-    filters: Sequence[int],
-    kernel_sizes: Sequence[int],
-    strides: Sequence[int],
-    units: int,
+    filters: Annotated[list[Count], Field(min_length=1)],
+    kernel_sizes: Annotated[list[Count], Field(min_length=1)],
+    strides: Annotated[list[Count], Field(min_length=1)],
+    units: Width,
     batch_norm: bool = False,
-    dropout: float = 0.0,
-) -> "keras.Model":
+    dropout: Fraction = 0.0,
+) -> keras.Model:
     """A convolutional network: convolutions that shrink the image by strides, then a dense layer.
 
     A stride costs a fraction of a convolution with pooling after it, and learns as well
@@ -78,8 +88,6 @@ def cnn(
         batch_norm: normalise after each convolution (Ioffe and Szegedy, 2015).
         dropout: share of what the output layer sees that is dropped at each training step.
     """
-    from keras import layers
-
     height, width = image_shape
     hidden: list[Any] = [layers.Reshape((height, width, 1))]
     for count, size, stride in zip(filters, kernel_sizes, strides, strict=True):
@@ -102,11 +110,11 @@ def cnn(
 def rnn(
     image_shape: Shape,
     num_classes: int,
-    cell: str,
-    depth: int,
-    units: int,
-    dropout: float = 0.0,
-) -> "keras.Model":
+    cell: Literal["lstm", "gru"],
+    depth: Annotated[int, Field(ge=1, le=16)],
+    units: Annotated[int, Field(ge=1, le=65_536)],
+    dropout: Fraction = 0.0,
+) -> keras.Model:
     """A recurrent network that reads an image row by row, from the top.
 
     Args:
@@ -115,8 +123,6 @@ def rnn(
         units: in each layer.
         dropout: share of the last state that is dropped at each training step.
     """
-    from keras import layers
-
     recurrent = {"lstm": layers.LSTM, "gru": layers.GRU}[cell]
     hidden = [recurrent(units, return_sequences=i < depth - 1) for i in range(depth)]
     if dropout:
@@ -126,14 +132,12 @@ def rnn(
 
 def sequential(
     image_shape: Shape, num_classes: int, layers: Sequence[Any], **output: Any
-) -> "keras.Model":
+) -> keras.Model:
     """Layers between scaling to 0..1 and softmax; they see float32 (N, height, width).
 
     Args:
         output: more arguments for the last Dense layer.
     """
-    import keras
-
     return keras.Sequential(
         [
             keras.Input(image_shape, dtype="uint8", name="pixels"),

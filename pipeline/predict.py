@@ -1,165 +1,96 @@
-"""Read digits from image files: python -m pipeline.predict FILE... [--model ADDRESS]
+"""Read digits from image files: python -m pipeline.predict FILE... [--model URI]
 
-ADDRESS is a model file (models/model.keras, the default), `runs:/<id>/model`,
+URI is a model file (models/model.keras, the default), `runs:/<id>/model`,
 `models:/mnist-classifier@champion`, or `git:<revision>`: the model of that revision, from DVC.
 """
 
 import argparse
-import math
 import os
-import stat
 import sys
-import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import address, archive, command
-from pipeline.command import UserError
+from pipeline.config.paths import DEFAULT_MODEL
+from pipeline.data.images import display_name, read_image
+from pipeline.system import cli
+from pipeline.system.errors import UserError
 
-if TYPE_CHECKING:
-    import keras
-    from PIL.Image import Image
+_BATCH = 256  # files that are predicted together
 
-# Raster formats alone: Pillow hands PostScript to Ghostscript.
-_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-_MAX_PIXELS = 25_000_000
-_MAX_SIDE = 65_535  # scaling takes memory by the length of a side too
-_TOO_LARGE = f"larger than {_MAX_PIXELS // 10**6} megapixels, or than {_MAX_SIDE} pixels on a side"
-_BATCH = 256  # files that are answered at once
-
-
-def read_image(path: Path, height: int, width: int, as_is: bool = False) -> NDArray[np.uint8]:
-    """Read an image file as the network wants it: grey, of its size, light on dark.
-
-    The first of several frames or pages counts. Greys of 16 bits are scaled by their whole range;
-    those of 32 bits and floating-point ones have none, so they go from darkest to lightest.
-
-    Args:
-        path: a PNG, JPEG, GIF, BMP, TIFF, WebP or PPM file of 25 megapixels at most.
-        height, width: of the result, in pixels; the image is scaled to fit and centred.
-        as_is: leave the grey values alone. Otherwise an image with a light border, ink on paper, is
-            inverted.
-
-    Returns:
-        uint8 of shape (height, width).
-
-    Raises:
-        UserError: when the file is not such an image.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    name = shown(path)
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device may never end
-            raise UserError(f"{name}: not an image: not a regular file")
-        with (
-            warnings.catch_warnings(action="ignore"),  # it is read or refused
-            Image.open(path, formats=_FORMATS) as image,
-        ):
-            if math.prod(image.size) > _MAX_PIXELS or max(image.size) > _MAX_SIDE:
-                raise UserError(f"{name}: {_TOO_LARGE}")
-            grey = _grey(image)
-    except FileNotFoundError:
-        raise UserError(f"{name}: no such file") from None
-    except UnidentifiedImageError:
-        formats = " or ".join([", ".join(_FORMATS[:-1]), _FORMATS[-1]])
-        raise UserError(f"{name}: not an image of a format that is read: {formats}") from None
-    except UserError:
-        raise
-    except Image.DecompressionBombError:
-        raise UserError(f"{name}: {_TOO_LARGE}") from None
-    except Exception as error:  # Pillow raises nearly everything at a damaged file
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise UserError(f"{name}: not an image that can be read: {reason[:300]}") from None
-    pixels = np.asarray(grey)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    if not as_is and np.median(border) > 127:
-        grey = ImageOps.invert(grey)
-    if grey.size != (width, height):
-        grey = ImageOps.pad(grey, (width, height), Image.Resampling.LANCZOS)
-    return np.asarray(grey)
-
-
-def shown(path: Path) -> str:
-    """A file's name on one line, whatever it is made of: what cannot be printed is escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(path))
-
-
-def _grey(image: "Image") -> "Image":
-    """An image as 8-bit greys, upright, on white paper where it is transparent."""
-    from PIL import Image, ImageOps
-
-    image.load()
-    try:
-        upright = ImageOps.exif_transpose(image)
-    except Exception:  # EXIF data that cannot be read: the pixels can
-        upright = image
-    if upright.mode.startswith(("I", "F")):
-        return Image.fromarray(_eight_bits(np.asarray(upright)))
-    if "A" in upright.getbands() or "transparency" in upright.info:
-        paper = Image.new("RGBA", upright.size, "white")
-        upright = Image.alpha_composite(paper, upright.convert("RGBA"))
-    return upright.convert("L")
-
-
-def _eight_bits(greys: NDArray[Any]) -> NDArray[np.uint8]:
-    """Finer greys as uint8; Pillow would cut them off at 255."""
-    if greys.dtype.kind == "u":  # 16 bits, of any byte order
-        return (greys >> 8).astype(np.uint8)
-    if not np.isfinite(greys).all():
-        raise ValueError("it has pixels that are no numbers")
-    darkest, lightest = float(greys.min()), float(greys.max())
-    scale = 255 / (lightest - darkest) if lightest > darkest else 0
-    return ((greys.astype(np.float64) - darkest) * scale).round().astype(np.uint8)
+# From images, uint8 of shape (N, height, width), to probabilities of shape (N, classes).
+Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def main() -> int:
-    """Print a line for each file: its name, the digit, its probability. 1 if a file was refused."""
+    """Print a line for each file: its name, the digit, its probability. 1 if a file is refused."""
+    arguments = _parse_arguments()
+
+    from pipeline.artifacts.keras_file import load_model
+
+    source: AbstractContextManager[Path] = nullcontext(Path(arguments.model))
+    if not Path(arguments.model).is_file():
+        # Only a URI needs MLflow, whose import takes four seconds.
+        from pipeline.artifacts.uri import resolve_model
+
+        source = resolve_model(arguments.model)
+    with source as path:
+        model = load_model(path, arguments.model)
+    shape = model.inputs[0].shape[1:]
+    refused = 0
+    try:
+        for start in range(0, len(arguments.files), _BATCH):
+            paths = arguments.files[start : start + _BATCH]
+            images = _read_images(paths, shape, arguments.as_is)
+            refused += len(paths) - len(images)
+            _print_answers(images, lambda pixels: model.predict(pixels, verbose=0))
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 1 if refused else 0
+
+
+def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m pipeline.predict", description="Read digits from image files."
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument(
         "--model",
-        default=address.DEFAULT,
-        metavar="ADDRESS",
+        default=DEFAULT_MODEL,
+        metavar="URI",
         help="a .keras file, runs:/<id>/model, models:/<name>@champion or git:<revision> "
         "(default: %(default)s)",
     )
     parser.add_argument(
         "--as-is", action="store_true", help="do not turn dark on light into light on dark"
     )
-    arguments = parser.parse_args()
-    with address.model_file(arguments.model) as path:
-        model = archive.load(path, arguments.model)
-    refused = 0
-    try:
-        for start in range(0, len(arguments.files), _BATCH):
-            refused += _answer(model, arguments.files[start : start + _BATCH], arguments.as_is)
-    except BrokenPipeError:  # who reads the answers has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return 1 if refused else 0
+    return parser.parse_args()
 
 
-def _answer(model: "keras.Model", paths: list[Path], as_is: bool) -> int:
-    """Print the answers for files that fit into one batch; returns how many were refused."""
-    height, width = model.inputs[0].shape[1:]
-    images = {}
-    for index, path in enumerate(paths):
+def _read_images(
+    paths: list[Path], shape: tuple[int, int], as_is: bool
+) -> list[tuple[Path, NDArray[np.uint8]]]:
+    """Read the files; print a line on stderr for each that is refused."""
+    images = []
+    for path in paths:
         try:
-            images[index] = read_image(path, height, width, as_is)
+            images.append((path, read_image(path, *shape, as_is)))
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
-    if images:
-        probabilities = model.predict(np.stack(list(images.values())), verbose=0)
-        for index, row in zip(images, probabilities, strict=True):
-            print(f"{shown(paths[index])}\t{row.argmax()}\t{row.max():.4f}", flush=True)
-    return len(paths) - len(images)
+    return images
+
+
+def _print_answers(images: list[tuple[Path, NDArray[np.uint8]]], predict: Predict) -> None:
+    if not images:
+        return
+    probabilities = predict(np.stack([pixels for _, pixels in images]))
+    for (path, _), row in zip(images, probabilities, strict=True):
+        print(f"{display_name(path)}\t{row.argmax()}\t{row.max():.4f}", flush=True)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -1,4 +1,4 @@
-"""Check the raw data, split off validation images, and store all as .npy files."""
+"""Check the raw data, split off validation images, and store everything as .npy files."""
 
 from pathlib import Path
 from typing import Any
@@ -6,22 +6,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import command, config, idx
-from pipeline.command import UserError
-from pipeline.data import Split, save_split
-from pipeline.files import remove_parts, write_json
+from pipeline.config.schema import Data, Prepare
+from pipeline.config.yaml_files import load_config
+from pipeline.data import idx
+from pipeline.data.splits import Split, save_split
+from pipeline.system import cli
+from pipeline.system.errors import UserError
+from pipeline.system.files import remove_parts, write_json
 
 
-def prepare(
-    data: config.Data, settings: config.Prepare, raw: Path, prepared: Path
-) -> dict[str, Any]:
+def prepare(data: Data, settings: Prepare, raw: Path, prepared: Path) -> dict[str, Any]:
     """Turn four IDX files into train, validation and test arrays.
 
     Returns:
-        What is written to `stats.json`: sizes, class counts, and what the checks counted.
+        The content of `stats.json`: sizes, class counts, and what the checks counted.
 
     Raises:
-        UserError: for a malformed file, files that do not belong together, or a limit passed.
+        UserError: for a malformed file, files that do not belong together, or a passed limit.
     """
     remove_parts(prepared)
     files = data.files
@@ -54,7 +55,7 @@ def prepare(
         stats["duplicates"][name] = duplicates
     leaked = int(np.isin(_digests(test.images), _digests(training.images)).sum())
     _check_share(
-        "test images that are training images too", leaked, test, settings, "max_leaked_fraction"
+        "test images that are also training images", leaked, test, settings, "max_leaked_fraction"
     )
     stats["duplicates"]["across"] = leaked
 
@@ -76,7 +77,7 @@ def prepare(
 
 
 def stratified(labels: NDArray[np.uint8], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Choose the same share of each class at random: at least one image, and never the last one.
+    """Choose the same share of each class at random: at least one image, but never all of them.
 
     Returns:
         A mask of shape (N,), true where an image is chosen.
@@ -132,7 +133,7 @@ def _check_labels(
         )
 
 
-def _check_share(what: str, count: int, split: Split, settings: config.Prepare, limit: str) -> None:
+def _check_share(what: str, count: int, split: Split, settings: Prepare, limit: str) -> None:
     total = len(split.labels)
     if count > getattr(settings, limit) * total:
         raise UserError(f"{count} of {total} {what}: prepare.{limit} is {getattr(settings, limit)}")
@@ -149,16 +150,16 @@ def _size(split: Split) -> str:
 
 
 def main() -> None:
-    """Run the stage: data/raw in, data/prepared out."""
-    command.no_arguments(__doc__)
-    settings = config.load(Path("composed.yaml"))
-    stats = prepare(settings.data, settings.prepare, Path("data/raw"), Path("data/prepared"))
+    """Run the stage: read data/raw, write data/prepared."""
+    cli.no_arguments(__doc__)
+    cfg = load_config(Path("composed.yaml"))
+    stats = prepare(cfg.data, cfg.prepare, Path("data/raw"), Path("data/prepared"))
     counts = ", ".join(f"{count} {name}" for name, count in stats["images"].items())
     print(
-        f"{settings.data.name}: {counts} images of {stats['height']} × {stats['width']} pixels, "
+        f"{cfg.data.name}: {counts} images of {stats['height']} × {stats['width']} pixels, "
         f"{stats['num_classes']} classes"
     )
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -1,27 +1,29 @@
-"""Complete the MLflow run of what is in the workspace, where the store did not answer before."""
+"""Log the test results of the workspace to MLflow, after the store did not answer before."""
 
 import json
 from pathlib import Path
 
-from pipeline import command, config
-from pipeline.command import UserError
+from pipeline.config.yaml_files import load_config
+from pipeline.system import cli
+from pipeline.system.errors import UserError
 
 
 def main() -> None:
-    """Log what `train` and `evaluate` wrote, as far as the store does not have it yet."""
-    command.no_arguments(__doc__)
-    cfg = config.load(Path("composed.yaml"))
-    prepared, models, reports = Path("data/prepared"), Path("models"), Path("reports")
+    """Log what `train` and `evaluate` wrote and the store does not have yet."""
+    cli.no_arguments(__doc__)
+    cfg = load_config(Path("composed.yaml"))
+    reports = Path("reports")
     try:
         metrics = json.loads((reports / "metrics.json").read_text())
     except FileNotFoundError:
-        raise UserError(f"there are no {reports}/: run `dvc repro` first") from None
-    from pipeline import tracking
-    from pipeline.train import configure
+        raise UserError(f"there is no {reports}/metrics.json: run `dvc repro` first") from None
 
-    configure(cfg.train.threads)  # a run says how many
-    print(tracking.complete(cfg, prepared, models, reports, metrics))
+    from pipeline.system.determinism import configure_tensorflow
+    from pipeline.training.run_completion import log_evaluation
+
+    threads = configure_tensorflow(cfg.train.threads)
+    print(log_evaluation(cfg, Path("data/prepared"), Path("models"), reports, metrics, threads))
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

@@ -1,4 +1,4 @@
-"""Run the stages again in a clean folder, and compare every file with what dvc.lock says of it."""
+"""Run the stages again in a clean folder, and compare every file with dvc.lock."""
 
 import hashlib
 import json
@@ -11,19 +11,20 @@ from typing import Any
 
 import yaml
 
-from pipeline import command, config
-from pipeline.command import UserError
-
-STAGES = ("compose", "fetch", "prepare", "train", "evaluate")
+from pipeline.config.composition import compose
+from pipeline.config.paths import REPOSITORY
+from pipeline.config.stages import stage_names
+from pipeline.system import cli
+from pipeline.system.errors import UserError, one_line
 
 
 def differing(lock: dict[str, Any], made: Path, cache: Path) -> tuple[list[str], list[str]]:
-    """Compare what the stages made with what dvc.lock says.
+    """Compare the files that the stages made with dvc.lock.
 
     Args:
         lock: the content of dvc.lock.
-        made: the folder that they made it in.
-        cache: DVC's, which holds the lists of the files in a folder.
+        made: the folder in which they ran.
+        cache: the folder of DVC's cache, which holds the lists of files of tracked folders.
 
     Returns:
         The files that are the same, and those that are not. A folder whose list is not in the cache
@@ -31,7 +32,7 @@ def differing(lock: dict[str, Any], made: Path, cache: Path) -> tuple[list[str],
     """
     same: list[str] = []
     other: list[str] = []
-    for stage in STAGES:
+    for stage in stage_names():
         for out in lock["stages"][stage]["outs"]:
             path, digest = out["path"], out["md5"]
             expected, actual = {path: digest}, {path: _md5(made / path)}
@@ -68,7 +69,7 @@ def _md5_of_folder(folder: Path) -> str:
 
 
 def _check_inputs() -> None:
-    """Refuse where code or settings are not those that dvc.lock was made with."""
+    """Raise UserError when code or settings differ from those that dvc.lock was made with."""
     result = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json"],
         capture_output=True,
@@ -78,7 +79,7 @@ def _check_inputs() -> None:
     try:
         changes = json.loads(result.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        raise UserError(f"`dvc status` failed: {' '.join(result.stderr.split())}") from None
+        raise UserError(f"`dvc status` failed: {one_line(result.stderr)}") from None
     edited = {
         name
         for entries in changes.values()
@@ -93,29 +94,36 @@ def _check_inputs() -> None:
         )
 
 
+def _cache_folder() -> Path:
+    """The folder of DVC's cache."""
+    result = subprocess.run(
+        [sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=True
+    )
+    return Path(result.stdout.strip()) / "files" / "md5"
+
+
 def main() -> int:
     """Print the files that differ; 1 if there are any."""
-    command.no_arguments(__doc__)
+    cli.no_arguments(__doc__)
     try:
         lock = yaml.safe_load(Path("dvc.lock").read_text())
     except FileNotFoundError:
         raise UserError("there is no dvc.lock to compare with: run `dvc repro` first") from None
     _check_inputs()
-    if config.compose(params=Path("params.yaml")).train.init_from:
-        raise UserError("train.init_from names a model by where it is, which may change: no verify")
-    from dvc.repo import Repo
+    if compose(params=Path("params.yaml")).train.init_from:
+        raise UserError("train.init_from names a model that may have changed: nothing to verify")
 
-    cache = Path(Repo().cache.local.path)
+    cache = _cache_folder()
     params = Path("params.yaml").read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder)
         (made / "params.yaml").write_bytes(params)
-        # Its own store and checkpoints; but mirrors are named as seen from the repository.
-        environment = {**os.environ, "PYTHONPATH": str(config.REPOSITORY)}
+        # It has its own MLflow store and checkpoints. Mirrors are relative to the repository.
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         environment.pop("MLFLOW_TRACKING_URI", None)
-        for stage in STAGES:
+        for stage in stage_names():
             print(f"Running stage '{stage}'", flush=True)
-            root = config.REPOSITORY if stage == "fetch" else made
+            root = REPOSITORY if stage == "fetch" else made
             ended = subprocess.run(
                 [sys.executable, "-m", f"pipeline.{stage}"],
                 cwd=made,
@@ -123,15 +131,17 @@ def main() -> int:
                 check=False,
             )
             if ended.returncode:
-                raise UserError(f"stage '{stage}' failed, see above: nothing is compared")
+                raise UserError(f"stage '{stage}' failed, see above: nothing was compared")
         same, other = differing(lock, made, cache)
     for name in other:
         print(f"differs: {name}")
-    print(f"{len(same)} of {len(same) + len(other)} files are as dvc.lock says")
+    print(f"{len(same)} of {len(same) + len(other)} files are as in dvc.lock")
     if other:
-        print("Another kind of CPU, number of threads or version may change the last bits: README")
+        print(
+            "Another CPU, number of threads or version may change the last bits: docs/promises.md"
+        )
     return 1 if other else 0
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

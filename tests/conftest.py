@@ -2,22 +2,22 @@
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tiny
-from project import STAGES, Project
 
-from pipeline import config
-from pipeline.config import CONF, Config
+from pipeline.config.composition import compose
+from pipeline.config.paths import CONF
+from pipeline.config.schema import Config
+from pipeline.config.yaml_files import load_config, save_config
 from pipeline.prepare import prepare
-from pipeline.train import Trained
+from tests.helpers import tiny
+from tests.helpers.configs import MakeConfig
+from tests.helpers.project import STAGES, Project
 
 # A shell has what it runs in the background ignore Ctrl-C, and so would what the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-MakeConfig = Callable[..., Config]
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +26,8 @@ def cfg(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
     path = tmp_path_factory.mktemp("cfg") / "composed.yaml"
 
     def make(*overrides: str, conf: Path = CONF) -> Config:
-        config.save(config.compose(overrides, conf=conf), path)
-        return config.load(path)
+        save_config(compose(overrides, conf=conf), path)
+        return load_config(path)
 
     return make
 
@@ -61,8 +61,3 @@ def edited(sample: Project) -> Iterator[Project]:
     sample.run("git", "checkout", "--quiet", ".")
     sample.run("git", "clean", "--quiet", "--force", "conf")
     sample.run("dvc", "checkout", "--quiet", "--force")
-
-
-def without_speed(trained: Trained) -> list[dict[str, float]]:
-    """A training's history without what is never the same twice."""
-    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in trained.history]

@@ -1,0 +1,133 @@
+"""Refuse hostile model files, before Keras reads them.
+
+Keras's `safe_mode` lets through any function of Keras itself in the place of an activation, and a
+configuration of a few bytes that takes 4 GiB of memory. What is allowed here was read from Keras
+3.15; a test compares it with the public classes of the installed version.
+"""
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import keras
+
+_MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
+_CODE = {"__lambda__", "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+# The modules whose classes may stand in a configuration, besides those in keras.src.
+_CLASSES = {
+    *("keras", "keras.models", "keras.optimizers.schedules", "keras.quantizers"),
+    *(f"keras.{module}" for module in ("constraints", "initializers", "layers", "losses")),
+    *(f"keras.{module}" for module in ("metrics", "optimizers", "regularizers")),
+}
+# The modules whose functions may: they compute with tensors. Others write files or download.
+_FUNCTIONS = {
+    "builtins",  # how Keras marks names that it looks up in the modules below
+    *(f"keras.{module}" for module in ("activations", "constraints", "initializers", "losses")),
+    *(f"keras.{module}" for module in ("metrics", "ops", "regularizers")),
+}
+_MAX_NUMBER = 10**7  # in a configuration, and for the size of a layer's output for one image
+
+
+def inspect_file(path: Path) -> None:
+    """Check a .keras file without loading the model.
+
+    Raises:
+        ValueError: when it names code, or would take more memory than it has bytes.
+    """
+    with zipfile.ZipFile(path) as file:
+        if sorted(file.namelist()) != _MEMBERS:
+            raise ValueError(f"it holds {', '.join(file.namelist())}, not {', '.join(_MEMBERS)}")
+        # Keras does not compress the members.
+        if sum(member.file_size for member in file.infolist()) > path.stat().st_size:
+            raise ValueError("it unpacks to more than its size")
+        config = json.loads(file.read("config.json"))
+        weights = file.read("model.weights.h5")
+    for name in _foreign(config):
+        raise ValueError(
+            f"it names {name}, which is neither a part of Keras that holds no code, nor registered "
+            "by keras.saving.register_keras_serializable in this process"
+        )
+    for number in _numbers(config):
+        if number > _MAX_NUMBER:
+            raise ValueError(f"it asks for {number} of something; the limit is {_MAX_NUMBER}")
+    stored, (declared, largest) = _stored(weights), _declared(config)
+    if declared > stored:
+        raise ValueError(f"it declares {declared} weights but holds {stored}")
+    if largest > _MAX_NUMBER:
+        raise ValueError(f"a layer outputs {largest} numbers per image; the limit is {_MAX_NUMBER}")
+
+
+def _foreign(value: Any) -> Iterator[str]:
+    """The classes and functions in a configuration that Keras must not look up."""
+    if isinstance(value, dict):
+        name, module = value.get("class_name"), value.get("module")
+        if name == "function":
+            known, name = module in _FUNCTIONS, value.get("config")
+        elif module is None:
+            known = str(name).startswith("__") and name not in _CODE  # a tensor, a slice
+        else:
+            known = module in _CLASSES or str(module).startswith("keras.src.")
+            known = known and name not in _CODE
+        registered = keras.saving.get_registered_object(str(value.get("registered_name")))
+        if "class_name" in value and not known and registered is None:
+            yield f"{module}.{name}"
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _foreign(item)
+
+
+def _numbers(value: Any, key: str = "") -> Iterator[int]:
+    """The integers in a configuration, except those that are not sizes or counts."""
+    if isinstance(value, int) and key not in ("seed", "shared_object_id"):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _numbers(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _numbers(item, key)
+
+
+def _stored(weights: bytes) -> int:
+    """How many numbers an HDF5 file holds; ValueError when it claims more than its size."""
+    datasets: list[Any] = []
+    with h5py.File(io.BytesIO(weights)) as file:
+        file.visititems(
+            lambda _, item: datasets.append(item) if isinstance(item, h5py.Dataset) else None
+        )
+        if sum(dataset.nbytes for dataset in datasets) > len(weights):
+            raise ValueError("its weights unpack to more than its size")
+        return sum(dataset.size for dataset in datasets)
+
+
+def _declared(config: dict[str, Any]) -> tuple[int, int]:
+    """How many weights a configuration declares, and the largest output of a layer for one image.
+
+    No variable gets a value: they stay unallocated.
+    """
+    # Keras initialises such variables later in the thread that created them. This one ends first.
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(_sizes, config).result()
+
+
+def _sizes(config: dict[str, Any]) -> tuple[int, int]:
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras.saving.deserialize_keras_object({**config, "compile_config": None})
+    weights = sum(math.prod(variable.shape) for variable in model.weights)
+    outputs = (math.prod(n or 1 for n in tensor.shape) for tensor in _outputs(model))
+    return weights, max(outputs, default=0)
+
+
+def _outputs(model: Any) -> Iterator[Any]:
+    """The output tensors of a model's layers, including those of nested models."""
+    for operation in getattr(model, "operations", model.layers):
+        if isinstance(operation, keras.Model):
+            yield from _outputs(operation)
+        yield from keras.tree.flatten(operation.output)

@@ -1,0 +1,106 @@
+"""Write and read .keras files in canonical form: equal models give equal bytes.
+
+Keras writes the date into the metadata, object ids of the running process into the configuration,
+and times into the zip around them. None of these describes the model.
+"""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from pipeline.artifacts.inspection import inspect_file
+from pipeline.system.errors import UserError, one_line
+from pipeline.system.files import atomic_write
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can store
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write a .keras file, atomically and in canonical form. `keras.models.load_model` reads it."""
+    written = path.with_name(f".{path.name}")  # Keras insists on opening a file by name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target = written.with_suffix(".part.keras")
+        model.save(target)
+        content = canonical(target.read_bytes())
+    finally:
+        target.unlink(missing_ok=True)
+    with atomic_write(path) as file:
+        file.write(content)
+
+
+def load_model(path: Path, uri: str | None = None) -> keras.Model:
+    """Read a .keras file. Refuse one that brings code or takes more memory than its size.
+
+    Its layers and functions must be Keras's own, or registered in this process by
+    `keras.saving.register_keras_serializable`.
+
+    Args:
+        path: the file.
+        uri: what errors call it, if it was found by a URI.
+
+    Raises:
+        UserError: when it is missing, damaged, or not a classifier of images.
+    """
+    uri = uri or str(path)
+    if not path.is_file():
+        raise UserError(f"there is no model file {uri}")
+    if path.suffix != ".keras":  # Keras decides by the name
+        raise UserError(f"{uri} is not a .keras file")
+    try:
+        inspect_file(path)
+        model = keras.models.load_model(path)
+    except Exception as error:  # a damaged file can raise nearly any error
+        reason = one_line(error)
+        raise UserError(f"{uri} is not a model that can be loaded: {reason[:300]}") from error
+    return check_classifier(model, uri)
+
+
+def check_classifier(model: Any, uri: str) -> keras.Model:
+    """Return the model if it takes images and returns class probabilities; else raise UserError."""
+    if len(getattr(model, "inputs", ())) != 1 or len(model.inputs[0].shape) != 3:
+        raise UserError(f"{uri} does not take images of shape (N, height, width)")
+    if None in model.inputs[0].shape[1:] or model.inputs[0].dtype == "string":
+        raise UserError(f"{uri} does not take numeric images of one size")
+    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        raise UserError(f"{uri} does not return class probabilities of shape (N, classes)")
+    return model
+
+
+def canonical(archive: bytes) -> bytes:
+    """The bytes of a .keras file without what differs between equal models."""
+    result = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as source,
+        zipfile.ZipFile(result, "w", zipfile.ZIP_STORED) as target,
+    ):
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "metadata.json":
+                content = _dumps({**json.loads(content), "date_saved": ""})
+            elif name == "config.json":
+                content = _dumps(_renumber(json.loads(content), {}))
+            target.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+    return result.getvalue()
+
+
+def _renumber(value: Any, ids: dict[int, int]) -> Any:
+    """Replace the ids of shared objects by the order of their first use."""
+    if isinstance(value, dict):
+        return {
+            key: ids.setdefault(item, len(ids))
+            if key == "shared_object_id"
+            else _renumber(item, ids)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_renumber(item, ids) for item in value]
+    return value
+
+
+def _dumps(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()

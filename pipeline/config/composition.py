@@ -1,0 +1,189 @@
+"""Compose `conf/` with overrides into the typed configuration. Only this module calls Hydra."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.config.overrides import key_of, parse_overrides, with_params
+from pipeline.config.paths import CONF, config_groups, options_of
+from pipeline.config.schema import Config, SweepConfig
+from pipeline.config.validation import validate
+from pipeline.system.errors import UserError, nearest, one_line
+
+COMMAND_LINE = "the command line"
+_SWEEP_GROUPS = {"sweep": "default", "launcher": "local"}
+
+
+@dataclass
+class Origin:
+    """Tells where a key of the configuration was set, for errors.
+
+    Attributes:
+        conf: the folder of config groups.
+        set_by: keys and groups that overrides set, and where those overrides come from.
+        choices: the file that was picked from each group.
+    """
+
+    conf: Path
+    set_by: dict[str, str]
+    choices: dict[str, Any] = field(default_factory=dict)
+
+    def of(self, key: str) -> str:
+        """The file, or the command line, that a key comes from."""
+        parts = key.split(".")
+        ancestors = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+        groups = config_groups(self.conf)
+        for part in ancestors:
+            # An override that picks from a group did not write the values in the group's file.
+            if part in self.set_by and (part == key or part not in groups):
+                return self.set_by[part]
+        for known, source in self.set_by.items():
+            if known.startswith(f"{key}."):
+                return source
+        return self._file_of(key)
+
+    def _file_of(self, key: str) -> str:
+        """The file of `conf` that sets a key: the preset, else its group's, else config.yaml."""
+        group = key.partition(".")[0]
+        preset = self.conf / "experiment" / f"{self.choices.get('experiment')}.yaml"
+        if preset.is_file() and OmegaConf.select(OmegaConf.load(preset), key) is not None:
+            return str(preset.relative_to(self.conf.parent))
+        path = self.conf / group / f"{self.choices.get(group)}.yaml"
+        return f"{self.conf.name}/{group}/{path.name}" if path.is_file() else self._root
+
+    @property
+    def _root(self) -> str:
+        return f"{self.conf.name}/config.yaml"
+
+
+def compose(
+    arguments: Sequence[str] = (),
+    params: Path | None = None,
+    conf: Path = CONF,
+    source: str = COMMAND_LINE,
+) -> Config:
+    """Compose `conf` with a params file and then with overrides on top.
+
+    Args:
+        arguments: overrides in Hydra's grammar, such as `model=mlp` or `train.epochs=3`.
+        params: a params.yaml; see `read_params`.
+        conf: the folder of config groups.
+        source: where the arguments come from, for errors.
+
+    Raises:
+        UserError: naming the key, the file (or the command line) and the nearest valid names.
+    """
+    origin = Origin(conf, {o.key_or_group: source for o in parse_overrides(arguments, source)})
+    overrides = list(arguments)
+    if params is not None:
+        overrides = with_params(params, arguments, conf)
+        for override in parse_overrides(overrides, params.name):
+            origin.set_by.setdefault(override.key_or_group, params.name)
+    composed = _hydra_compose(overrides, origin)
+    sections = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    return validate(Config, _to_container(sections, origin), origin.of)
+
+
+def compose_sweep(arguments: Sequence[str] = (), conf: Path = CONF) -> SweepConfig:
+    """Compose the sections that only `sweep` reads.
+
+    Args:
+        arguments: overrides such as `sweep=depth` or `sweep.trials=30`.
+        conf: the folder of config groups.
+
+    Raises:
+        UserError: naming the key, the file (or the command line) and the nearest valid names.
+    """
+    parsed = parse_overrides(arguments, COMMAND_LINE)
+    origin = Origin(conf, {override.key_or_group: COMMAND_LINE for override in parsed})
+    picks = dict(_SWEEP_GROUPS)
+    picks |= {key: text.partition("=")[2] for text in arguments if (key := key_of(text)) in picks}
+    values = [text for text in arguments if key_of(text) not in picks]
+    groups = [f"+{group}={choice}" for group, choice in picks.items()]
+    composed = _hydra_compose([*groups, *values], origin)
+    sections = {group: _to_container(composed[group], origin, resolve=False) for group in picks}
+    return validate(SweepConfig, sections, origin.of)
+
+
+def group_choices(arguments: Sequence[str], conf: Path = CONF) -> dict[str, str]:
+    """The file that a composition picks from each group, except the preset."""
+    origin = Origin(conf, {})
+    _hydra_compose(list(arguments), origin)
+    return {k: v for k, v in origin.choices.items() if (conf / k).is_dir() and k != "experiment"}
+
+
+def _hydra_compose(overrides: list[str], origin: Origin) -> DictConfig:
+    """Compose with Hydra, note the choices in `origin`, and turn Hydra's errors into ours."""
+    conf = origin.conf
+    picks = [override for override in overrides if key_of(override) in config_groups(conf)]
+    _check_choices(picks, origin)
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        try:
+            composed = hydra_compose("config", overrides, return_hydra_config=True)
+        except yaml.YAMLError as error:
+            raise UserError(f"a file of {conf.name}/ is not YAML: {one_line(error)}") from None
+        # ValueError is Hydra's answer to `model=null`.
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            _check_keys(picks, overrides, origin, one_line(error))
+            raise UserError(_locate(one_line(error), origin)) from None
+    origin.choices |= composed.hydra.runtime.choices
+    return composed
+
+
+def _check_choices(picks: list[str], origin: Origin) -> None:
+    """Raise UserError for a choice that its group does not have."""
+    for override in picks:
+        group, _, choice = override.lstrip("+~").partition("=")
+        options = options_of(group, origin.conf)
+        if choice and choice not in options:
+            raise UserError(
+                f"{group}={choice} ({origin.set_by.get(group, 'an override')}): there is no "
+                f"{origin.conf.name}/{group}/{choice}.yaml{nearest(choice, options)}"
+            )
+
+
+def _check_keys(picks: list[str], overrides: list[str], origin: Origin, failure: str) -> None:
+    """Raise UserError for an override whose key is not in the configuration that it changes."""
+    try:
+        base = hydra_compose("config", picks)
+    except (HydraException, OmegaConfBaseException, ValueError):
+        raise UserError(f"{origin.conf.name}/: {failure}") from None
+    groups = config_groups(origin.conf)
+    added = {key_of(override) for override in overrides if override.startswith("+")}
+    for key, source in origin.set_by.items():
+        if key in groups or key in added:
+            continue
+        node: Any = base
+        parts = key.split(".")
+        for depth, part in enumerate(parts):
+            names = [str(name) for name in node] if isinstance(node, DictConfig) else []
+            if part not in names:
+                parent = ".".join(parts[:depth])
+                valid = names if parent else sorted({*names, *groups})
+                where = f" in {parent}" if parent else ""
+                raise UserError(f"{key} ({source}): no key {part!r}{where}{nearest(part, valid)}")
+            node = node[part] if not OmegaConf.is_missing(node, part) else None
+
+
+def _locate(failure: str, origin: Origin) -> str:
+    """Put the key that an error message is about, and where it was set, before the message."""
+    for key, source in origin.set_by.items():
+        if key in failure:
+            return f"{key} ({source}): {failure}"
+    return failure
+
+
+def _to_container(config: DictConfig, origin: Origin, resolve: bool = True) -> Any:
+    try:
+        return OmegaConf.to_container(config, resolve=resolve, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = str(error.full_key)
+        raise UserError(f"{key} ({origin.of(key)}): {one_line(error)}") from None

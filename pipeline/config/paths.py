@@ -1,0 +1,26 @@
+"""Where the repository and the files of its configuration are."""
+
+import os
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONF = REPOSITORY / "conf"
+DEFAULT_MODEL = "models/model.keras"  # what `train` writes
+
+
+def repository_root() -> Path:
+    """The real repository, which holds the MLflow store, the checkpoints and the sweeps.
+
+    DVC runs a queued experiment in a temporary clone and names the real repository in DVC_ROOT.
+    """
+    return Path(os.environ.get("DVC_ROOT", REPOSITORY))
+
+
+def config_groups(conf: Path = CONF) -> set[str]:
+    """The names of the config groups: the folders in `conf`."""
+    return {path.relative_to(conf).as_posix() for path in conf.rglob("*") if path.is_dir()}
+
+
+def options_of(group: str, conf: Path = CONF) -> list[str]:
+    """The choices of a config group, in alphabetical order."""
+    return sorted(path.stem for path in (conf / group).glob("*.yaml"))

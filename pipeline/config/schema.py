@@ -1,0 +1,131 @@
+"""The types of the configuration: a class for each section."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from pipeline.config.targets import arguments_of
+from pipeline.config.types import Count, Positive, Section, Seed, Share, Slug, Text
+
+
+def _check_target(section: dict[str, Any]) -> dict[str, Any]:
+    """Check the arguments of a known `_target_`; the section itself stays a plain mapping."""
+    target = section.get("_target_", "")
+    if not isinstance(target, str):
+        raise ValueError("needs a `_target_` that is a name")
+    if arguments := arguments_of(target):
+        arguments.model_validate({k: v for k, v in section.items() if k != "_target_"})
+    return section
+
+
+def _needs_target(section: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(section.get("_target_"), str):
+        raise ValueError("needs a `_target_`: the function or class to call")
+    return section
+
+
+# What `hydra.utils.instantiate` takes.
+OptionalTarget = Annotated[dict[str, Any], AfterValidator(_check_target)]
+Target = Annotated[dict[str, Any], AfterValidator(_needs_target), AfterValidator(_check_target)]
+
+
+class File(Section):
+    name: Annotated[str, Field(pattern=r"^[^/\\]+$", min_length=1)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    bytes: Count | None = None
+
+
+class Files(Section):
+    train_images: File
+    train_labels: File
+    test_images: File
+    test_labels: File
+
+
+class Data(Section):
+    name: Slug
+    mirrors: Annotated[list[str], Field(min_length=1)]
+    files: Files
+    num_classes: Annotated[int, Field(ge=2, le=256)] | None = None
+    class_names: list[str] | None = None
+
+
+class Fetch(Section):
+    connect_timeout: Positive
+    read_timeout: Positive
+    total_timeout: Positive
+    retries: Annotated[int, Field(ge=0, le=10)]
+    max_bytes: Count
+
+
+class Prepare(Section):
+    seed: Seed
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
+    max_blank_fraction: Share
+    max_duplicate_fraction: Share
+    max_leaked_fraction: Share
+    min_class_fraction: Share
+
+
+class Train(Section):
+    seed: Seed
+    epochs: Count
+    batch_size: Count
+    patience: Count
+    threads: Count | None
+    init_from: Text | None
+
+
+class Evaluate(Section):
+    calibration_bins: Count
+    worst_mistakes: Annotated[int, Field(ge=1, le=100)]
+
+
+class Tracking(Section):
+    experiment: Text
+    run_name: str | None
+
+
+class Config(Section):
+    """The whole configuration, as `composed.yaml` holds it."""
+
+    data: Data
+    model: Target
+    augment: OptionalTarget
+    optimizer: Target
+    schedule: OptionalTarget
+    fetch: Fetch
+    prepare: Prepare
+    train: Train
+    evaluate: Evaluate
+    tracking: Tracking
+
+
+class Sweep(Section):
+    """A sweep; `pipeline.sweeps.parsing` reads its `params`."""
+
+    name: Slug
+    metric: Literal["val_loss", "val_accuracy"]
+    direction: Literal["minimize", "maximize"]
+    trials: Count
+    workers: Count
+    sampler: Target
+    pruner: Target
+    max_failed_fraction: Share
+    replicates: bool
+    params: Annotated[dict[str, Any], Field(min_length=1)]
+
+
+class Launcher(Section):
+    """Where the workers of a sweep run, and what they share."""
+
+    backend: Literal["local", "dask", "ray"]
+    address: str
+    storage: Annotated[str, Field(pattern="^($|postgresql://)")]
+
+
+class SweepConfig(Section):
+    """The sections that only `sweep` reads."""
+
+    sweep: Sweep
+    launcher: Launcher

@@ -1,0 +1,24 @@
+"""The stages of dvc.yaml, and the code that each depends on: the only list of both."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.config.paths import REPOSITORY
+
+
+def stage_names() -> list[str]:
+    """The stages in the order in which they run."""
+    return list(_stages())
+
+
+def stage_code(stage: str) -> list[Path]:
+    """The Python files that a stage depends on, sorted by path."""
+    deps = [REPOSITORY / name for name in _stages()[stage]["deps"] if name.startswith("pipeline/")]
+    files = {file for path in deps for file in ([path] if path.is_file() else path.rglob("*.py"))}
+    return sorted(files)
+
+
+def _stages() -> dict[str, Any]:
+    return yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]

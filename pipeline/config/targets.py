@@ -1,0 +1,132 @@
+"""The arguments of what `_target_` names, checked before anything heavy is imported.
+
+The arguments of this project's functions are declared once, in their signatures. To import those
+modules would import Keras, which takes ten seconds, so the signatures are read from the source.
+"""
+
+import ast
+import typing
+from functools import cache
+from typing import Any
+
+from pydantic import ConfigDict, create_model
+
+from pipeline.config import types
+from pipeline.config.paths import REPOSITORY
+from pipeline.config.types import Fraction, NotNegative, Positive, Section
+
+# What the pipeline passes to a model by itself.
+_PASSED = ("image_shape", "num_classes")
+
+
+class Optimizer(Section):
+    """What every Keras optimizer takes."""
+
+    learning_rate: Positive
+    weight_decay: NotNegative | None = None
+    clipnorm: Positive | None = None
+    clipvalue: Positive | None = None
+    global_clipnorm: Positive | None = None
+
+
+class Sgd(Optimizer):
+    momentum: Fraction = 0.0
+    nesterov: bool = False
+
+
+class Adagrad(Optimizer):
+    initial_accumulator_value: NotNegative = 0.1
+    epsilon: Positive = 1e-7
+
+
+class Adam(Optimizer):
+    beta_1: Fraction = 0.9
+    beta_2: Fraction = 0.999
+    epsilon: Positive = 1e-7
+    amsgrad: bool = False
+
+
+class CosineDecay(Section):
+    initial_learning_rate: NotNegative
+    decay_steps: Positive
+    alpha: NotNegative = 0.0
+    warmup_target: Positive | None = None
+    warmup_steps: NotNegative = 0.0
+
+
+_KERAS: dict[str, type[Section]] = {
+    "keras.optimizers.SGD": Sgd,
+    "keras.optimizers.Adagrad": Adagrad,
+    "keras.optimizers.Adam": Adam,
+    "keras.optimizers.AdamW": Adam,
+    "keras.optimizers.schedules.CosineDecay": CosineDecay,
+}
+
+
+@cache
+def arguments_of(target: str) -> type[Section] | None:
+    """A model of the arguments that a target takes.
+
+    Args:
+        target: such as `pipeline.models.mlp` or `keras.optimizers.SGD`.
+
+    Returns:
+        None for a target of another library, which is called with what its YAML file says.
+    """
+    module, _, name = target.rpartition(".")
+    path = REPOSITORY / f"{module.replace('.', '/')}.py"
+    if not module.startswith("pipeline.") or not path.is_file():
+        return _KERAS.get(target)
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            extra: Any = "allow" if node.args.kwarg else "forbid"
+            return _model(name, _parameters(node.args), extra)
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return _model(name, _fields(node), "forbid")
+    return None
+
+
+Declared = list[tuple[str, ast.expr | None, bool]]  # name, annotation, whether it has a default
+
+
+def _parameters(arguments: ast.arguments) -> Declared:
+    """The parameters of a function."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    required = len(positional) - len(arguments.defaults)
+    keyword = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return [
+        *((arg.arg, arg.annotation, i >= required) for i, arg in enumerate(positional)),
+        *((arg.arg, arg.annotation, default is not None) for arg, default in keyword),
+    ]
+
+
+def _fields(node: ast.ClassDef) -> Declared:
+    """The fields of a dataclass."""
+    return [
+        (line.target.id, line.annotation, line.value is not None)
+        for line in node.body
+        if isinstance(line, ast.AnnAssign)
+        and isinstance(line.target, ast.Name)
+        and "ClassVar" not in ast.unparse(line.annotation)
+    ]
+
+
+def _model(name: str, declared: Declared, extra: Any) -> type[Section]:
+    fields: dict[str, Any] = {
+        argument: (_type(annotation), None if optional else ...)
+        for argument, annotation, optional in declared
+        if argument not in _PASSED
+    }
+    config = ConfigDict(frozen=True, strict=True, extra=extra)
+    return create_model(name, __base__=type(name, (Section,), {"model_config": config}), **fields)
+
+
+def _type(annotation: ast.expr | None) -> Any:
+    """The type that an annotation means; Any where it needs more than `types` and `typing`."""
+    if annotation is None:
+        return Any
+    try:
+        # This project's own source: what is imported later runs the same expression.
+        return eval(ast.unparse(annotation), {**vars(typing), **vars(types)})  # noqa: S307
+    except (NameError, TypeError, AttributeError):
+        return Any

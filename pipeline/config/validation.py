@@ -1,0 +1,65 @@
+"""Turn composed values into the typed configuration, or into one clear error."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.config.schema import Config, SweepConfig
+from pipeline.config.targets import arguments_of
+from pipeline.system.errors import UserError, nearest, one_line
+
+T = TypeVar("T", Config, SweepConfig)
+
+_MAPPING = "should be a mapping of `key: value`"
+_MESSAGES = {"model_type": _MAPPING, "dict_type": _MAPPING, "list_type": "should be a list"}
+
+
+def validate(schema: type[T], values: Any, file_of: Callable[[str], str]) -> T:
+    """Make the typed configuration of composed values.
+
+    Args:
+        schema: the type to make.
+        values: nested mappings of plain values.
+        file_of: tells for a key the file or the command line that it comes from.
+
+    Raises:
+        UserError: naming the key, where it comes from, and the nearest valid names.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        # An unknown key first: it is why its correct name is missing.
+        errors = error.errors(include_url=False)
+        first, *others = sorted(errors, key=lambda error: error["type"] != "extra_forbidden")
+    key = ".".join(map(str, first["loc"])) or "the configuration"
+    more = f" (and {len(others)} more)" if others else ""
+    raise UserError(f"{key} ({file_of(key)}): {_message(schema, values, first)}{more}")
+
+
+def to_config(config: DictConfig) -> Config:
+    """Type what `compose` returns."""
+    return validate(Config, OmegaConf.to_container(config), lambda key: "composed")
+
+
+def _message(schema: type[BaseModel], values: Any, error: ErrorDetails) -> str:
+    path = [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        return f"no such key{nearest(path[-1], _names_at(schema, path[:-1], values))}"
+    if error["type"] == "missing":
+        return "missing"
+    message = _MESSAGES.get(error["type"]) or error["msg"]
+    return f"{one_line(message)}, not {error['input']!r:.200}"
+
+
+def _names_at(schema: Any, path: list[str], values: Any) -> list[str]:
+    """The keys that are valid at a place of the configuration."""
+    for part in path:
+        fields = getattr(schema, "model_fields", {})
+        schema = fields[part].annotation if part in fields else None
+    target = values.get(path[0], {}).get("_target_") if path else None
+    if isinstance(target, str):
+        schema = arguments_of(target) or schema
+    return list(getattr(schema, "model_fields", {}))

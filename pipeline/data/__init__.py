@@ -1,0 +1,1 @@
+"""Images and labels: mirrors, IDX files, splits, batches, image files. Nothing about networks."""

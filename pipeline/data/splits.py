@@ -1,0 +1,89 @@
+"""The prepared data: how they are stored and read."""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.system.errors import UserError
+from pipeline.system.files import atomic_write, sha256
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images, uint8 of shape (N, height, width), and their labels, uint8 of shape (N,)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+
+def save_split(prepared: Path, name: str, split: Split) -> None:
+    """Write a split as two .npy files."""
+    for part, array in (("images", split.images), ("labels", split.labels)):
+        content = io.BytesIO()  # given a file, numpy would hide the reason of a failed write
+        np.save(content, array, allow_pickle=False)
+        with atomic_write(prepared / f"{name}_{part}.npy") as file:
+            file.write(content.getbuffer())
+
+
+def load_split(prepared: Path, name: str) -> Split:
+    """Memory-map a split.
+
+    Raises:
+        UserError: when a file is missing or is not a .npy file.
+    """
+    arrays = []
+    for part in ("images", "labels"):
+        path = prepared / f"{name}_{part}.npy"
+        try:
+            arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
+        except FileNotFoundError:
+            raise _missing(path) from None
+        except (ValueError, EOFError) as error:  # EOFError: an empty file
+            raise UserError(f"{path}: {error}; run `dvc repro -f prepare`") from None
+    return Split(*arrays)
+
+
+def load_stats(prepared: Path) -> dict[str, Any]:
+    """Read stats.json: image size, number of classes, counts."""
+    path = prepared / "stats.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}; run `dvc repro -f prepare`") from None
+
+
+def is_prepared(prepared: Path) -> bool:
+    """Whether `prepare` has completed a folder."""
+    return (prepared / "stats.json").is_file()  # the last file that it writes
+
+
+def data_digest(prepared: Path, splits: Sequence[str] = ("train", "validation")) -> str:
+    """SHA-256, in hexadecimal, over the names and contents of the files of some splits.
+
+    The validation results of two runs can be compared when it is equal.
+
+    Raises:
+        UserError: when a file is missing.
+    """
+    result = hashlib.sha256()
+    for split in splits:
+        for part in ("images", "labels"):
+            name = f"{split}_{part}.npy"
+            try:
+                result.update(f"{sha256(prepared / name)}  {name}\n".encode())
+            except FileNotFoundError:
+                raise _missing(prepared / name) from None
+    return result.hexdigest()
+
+
+def _missing(path: Path) -> UserError:
+    return UserError(f"{path} is missing: run `dvc repro prepare` first")

@@ -1,0 +1,4 @@
+"""What a classifier's answers look like: metrics, tables, pictures.
+
+It needs probabilities, not a model.
+"""

@@ -1,0 +1,92 @@
+"""Metrics of a classifier's answers."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+Probabilities = NDArray[np.float32]
+Labels = NDArray[np.uint8]
+
+
+def nll(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
+    """Negative log-likelihood of each true class, in nats, shape (N,); at most about 16."""
+    true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return -np.log(np.maximum(true, np.finfo(np.float32).eps))
+
+
+def confusion(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]:
+    """Counts of (true class, predicted class), shape (classes, classes)."""
+    classes = probabilities.shape[1]
+    pairs = labels.astype(np.int64) * classes + probabilities.argmax(1)
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def per_class(probabilities: Probabilities, labels: Labels) -> list[dict[str, Any]]:
+    """Precision, recall, F1 and number of images of each class; 0 where a ratio has no meaning."""
+    matrix = confusion(probabilities, labels)
+    hits = matrix.diagonal()
+    predicted, actual = matrix.sum(0), matrix.sum(1)
+    return [
+        {
+            "class": label,
+            "precision": _ratio(hits[label], predicted[label]),
+            "recall": _ratio(hits[label], actual[label]),
+            "f1": _ratio(2 * hits[label], predicted[label] + actual[label]),
+            "images": int(actual[label]),
+        }
+        for label in range(len(matrix))
+    ]
+
+
+def calibration(probabilities: Probabilities, labels: Labels, bins: int) -> list[dict[str, Any]]:
+    """Mean confidence and accuracy of the answers in each of `bins` equal widths of confidence.
+
+    Widths in which no answer falls are left out.
+    """
+    confidence = probabilities.max(1).astype(np.float64)
+    correct = probabilities.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "confidence": float(confidence[place == i].mean()),
+            "accuracy": float(correct[place == i].mean()),
+            "images": int((place == i).sum()),
+        }
+        for i in np.unique(place)
+    ]
+
+
+def _ratio(part: int, whole: int) -> float:
+    return float(part / whole) if whole else 0.0
+
+
+def test_metrics(
+    probabilities: NDArray[np.float32], labels: NDArray[np.uint8], calibration_bins: int
+) -> dict[str, float]:
+    """The test metrics of a classifier's answers.
+
+    Args:
+        probabilities: of each class, shape (N, classes); a row sums to 1.
+        labels: the true classes, shape (N,).
+        calibration_bins: equal widths of confidence for the calibration error.
+
+    Returns:
+        accuracy and the bounds of its 95 % Wilson score interval (Wilson, 1927); loss, the mean
+        negative log-likelihood in nats; macro_f1; calibration_error, the expected calibration error
+        (Naeini et al., 2015).
+    """
+    correct = int((probabilities.argmax(1) == labels).sum())
+    interval = binomtest(correct, len(labels)).proportion_ci(0.95, method="wilson")
+    bins = calibration(probabilities, labels, calibration_bins)
+    gaps = [row["images"] * abs(row["accuracy"] - row["confidence"]) for row in bins]
+    classes = per_class(probabilities, labels)
+    return {
+        "test_accuracy": correct / len(labels),
+        "test_accuracy_low": float(interval.low),
+        "test_accuracy_high": float(interval.high),
+        "test_loss": float(nll(probabilities, labels).mean()),
+        "test_macro_f1": float(np.mean([row["f1"] for row in classes])),
+        "test_calibration_error": float(sum(gaps) / len(labels)),
+    }

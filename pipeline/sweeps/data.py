@@ -1,0 +1,64 @@
+"""The prepared data of a sweep, on the machine that starts it and on those of its workers."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+from filelock import FileLock
+
+from pipeline.config.composition import compose
+from pipeline.config.paths import repository_root
+from pipeline.config.schema import Config
+from pipeline.data.splits import data_digest, is_prepared
+from pipeline.fetch import fetch
+from pipeline.prepare import prepare
+from pipeline.sweeps.task import SWEEPS_FOLDER, Task
+from pipeline.system.errors import UserError
+
+
+def prepare_data(cfg: Config) -> Path:
+    """Prepare the data of a configuration: the workspace's if they are the same.
+
+    Returns:
+        The folder of the prepared data.
+    """
+    workspace = compose(params=Path("params.yaml"))
+    if (cfg.data, cfg.prepare) != (workspace.data, workspace.prepare):
+        return build_data(cfg)
+    # Several sweeps may start in one folder.
+    with FileLock(repository_root() / SWEEPS_FOLDER / "prepare.lock"):
+        if subprocess.run(["dvc", "repro", "prepare"], check=False).returncode:
+            raise UserError("`dvc repro prepare` failed")
+    return Path("data/prepared").resolve()
+
+
+def find_data(task: Task) -> Path:
+    """The prepared data on a worker's machine; built here when they are missing.
+
+    Raises:
+        UserError: when they differ from those of the sweep.
+    """
+    if is_prepared(task.prepared) and data_digest(task.prepared) == task.digest:
+        return task.prepared
+    prepared = build_data(compose(task.base))
+    if (digest := data_digest(prepared)) != task.digest:
+        raise UserError(f"{prepared}: the data's digest is {digest}, the sweep's {task.digest}")
+    return prepared
+
+
+def build_data(cfg: Config) -> Path:
+    """Fetch and prepare the data of a configuration, once, apart from the workspace's.
+
+    Returns:
+        The folder of the prepared data.
+    """
+    key = json.dumps([cfg.data.model_dump(), cfg.prepare.model_dump()], sort_keys=True)
+    name = hashlib.sha256(key.encode()).hexdigest()[:12]
+    folder = repository_root() / SWEEPS_FOLDER / ".data" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "build.lock"):
+        if not is_prepared(folder / "prepared"):
+            fetch(cfg.data, cfg.fetch, folder / "raw")
+            prepare(cfg.data, cfg.prepare, folder / "raw", folder / "prepared")
+    return folder / "prepared"

@@ -1,0 +1,28 @@
+"""Workers as tasks of a running Dask cluster."""
+
+from distributed import CancelledError, Client, KilledWorker
+from distributed.comm import CommClosedError
+
+from pipeline.sweeps.entry import worker_main
+from pipeline.sweeps.task import Task
+from pipeline.system.errors import UserError
+
+
+def launch(address: str, task: Task) -> str:
+    """Start the workers and wait until they end; see `launchers.launch`.
+
+    Args:
+        address: of the scheduler, `tcp://host:8786`.
+        task: what the workers must know.
+    """
+    try:
+        client = Client(address, timeout=20, set_as_default=False)
+    except (OSError, ValueError) as error:  # a time-out is an OSError
+        raise UserError(f"launcher.address={address}: {error}") from None
+    with client:
+        # Not pure: Dask would run equal calls once.
+        workers = [client.submit(worker_main, task, pure=False) for _ in range(task.sweep.workers)]
+        try:
+            return next(filter(None, client.gather(workers)), "")
+        except (KilledWorker, CommClosedError, CancelledError, OSError) as error:
+            return f"a worker was lost ({type(error).__name__}): its trial starts again"

@@ -1,0 +1,123 @@
+"""Locks between the processes and machines that work on one study.
+
+The system frees each lock when its holder dies: the kernel a file lock, PostgreSQL an advisory lock
+of a connection that ends.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
+from optuna.storages.journal import JournalFileOpenLock
+from sqlalchemy import Connection, Engine, create_engine, func, select
+
+# Without these settings a cut connection is noticed after 15 minutes or more: here, and on the
+# server, where it may hold the lock that all others wait for. Keepalives find a peer that is silent
+# while we wait for it; the user timeout (ms) finds one that does not acknowledge what we sent.
+_SERVER_SETTINGS = (
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=5 "
+    "-c tcp_user_timeout=15000"
+)
+ENGINE_SETTINGS: dict[str, Any] = {
+    "pool_pre_ping": True,
+    "connect_args": {
+        "connect_timeout": 10,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 5,
+        "tcp_user_timeout": 15000,
+        "options": _SERVER_SETTINGS,
+    },
+}
+
+
+class TrialLock(Protocol):
+    """A lock that the worker of a running trial holds."""
+
+    def try_acquire(self) -> bool:
+        """Take the lock; False when another process holds it."""
+        ...
+
+    def release(self) -> None:
+        """Free the lock."""
+        ...
+
+
+class FileTrialLock:
+    """A lock between the processes of one machine."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(exist_ok=True)
+        self._lock = FileLock(path)
+
+    def try_acquire(self) -> bool:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class DatabaseTrialLock:
+    """A PostgreSQL advisory lock, with a connection of its own for as long as it is held."""
+
+    def __init__(self, database: str, study: str, number: int) -> None:
+        self._database = database
+        self._key = (func.hashtext(study), number)
+        self._connection: Connection | None = None
+
+    def try_acquire(self) -> bool:
+        connection = (
+            engine(self._database)
+            .connect()
+            .execution_options(
+                isolation_level="AUTOCOMMIT"  # no transaction stays open during a training
+            )
+        )
+        if connection.scalar(select(func.pg_try_advisory_lock(*self._key))):
+            self._connection = connection
+            return True
+        connection.close()
+        return False
+
+    def release(self) -> None:
+        if self._connection is not None:
+            # Closes it for real. In the pool, it would keep the lock.
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+
+class JournalLock(JournalFileOpenLock):
+    """A lock of a journal file. Optuna's own is not freed when its holder dies."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._lock = FileLock(path)
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+@contextmanager
+def database_lock(database: str, name: str) -> Iterator[None]:
+    """Hold a PostgreSQL advisory lock for as long as the block runs."""
+    with engine(database).begin() as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
+        yield
+
+
+@cache
+def engine(database: str) -> Engine:
+    """The SQLAlchemy engine of a database."""
+    return create_engine(database, **ENGINE_SETTINGS)

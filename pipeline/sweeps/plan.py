@@ -1,0 +1,92 @@
+"""What is decided before a sweep starts: its settings, its space, what all trials share."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from joblib import cpu_count
+
+from pipeline.config.composition import compose, compose_sweep
+from pipeline.config.overrides import key_of, merge_overrides, with_params
+from pipeline.config.paths import repository_root
+from pipeline.config.schema import Config, Launcher, Sweep, SweepConfig
+from pipeline.sweeps.parsing import drop_overridden, parse_space
+from pipeline.sweeps.preflight import check_space, dry_run
+from pipeline.sweeps.space import Space
+from pipeline.sweeps.storage import Store
+from pipeline.sweeps.study import total_trials
+from pipeline.sweeps.task import SWEEPS_FOLDER
+from pipeline.system.errors import UserError
+
+_SECTIONS = ("sweep", "launcher")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep that is checked and can start.
+
+    Attributes:
+        sweep: its settings.
+        launcher: where its workers run.
+        space: its parameters.
+        base: the overrides that all trials share.
+        cfg: the configuration that they give.
+        threads: of TensorFlow in each worker.
+        store: where the study is.
+    """
+
+    sweep: Sweep
+    launcher: Launcher
+    space: Space
+    base: list[str]
+    cfg: Config
+    threads: int
+    store: Store
+
+    @property
+    def total(self) -> int:
+        """How many trials there will be."""
+        return total_trials(self.space, self.sweep)
+
+    @property
+    def results(self) -> Path:
+        """The folder of the table and the plots."""
+        return self.store.folder / "results"
+
+
+def make_plan(arguments: Sequence[str], params: Path) -> Plan:
+    """Compose and check a sweep.
+
+    Args:
+        arguments: overrides of the sweep, the launcher, or what all trials share.
+        params: the params.yaml, which the trials share too.
+
+    Raises:
+        UserError: for anything that would stop the sweep or its trials later.
+    """
+    of_sweep = [text for text in arguments if key_of(text).split(".")[0] in _SECTIONS]
+    shared = [text for text in arguments if text not in of_sweep]
+    settings = compose_sweep(of_sweep)
+    compose(shared, params)  # its errors name params.yaml
+    base = with_params(params, shared)
+    threads = compose(base).train.threads or _worker_threads(settings)
+    base = merge_overrides(base, [f"train.threads={threads}"])
+    sweep, launcher = drop_overridden(settings.sweep, shared), settings.launcher
+    space = parse_space(sweep)
+    check_space(space, sweep, base)
+    dry_run(space, sweep)
+    if launcher.storage and "://" not in os.environ.get("MLFLOW_TRACKING_URI", ""):
+        raise UserError(
+            "machines that share a study must share an MLflow server: set MLFLOW_TRACKING_URI"
+        )
+    store = Store(repository_root() / SWEEPS_FOLDER / sweep.name, sweep.name, launcher.storage)
+    return Plan(sweep, launcher, space, base, compose(base), threads, store)
+
+
+def _worker_threads(settings: SweepConfig) -> int:
+    """TensorFlow threads of a worker: its share of the cores, or one on a cluster."""
+    if settings.launcher.backend != "local":
+        return 1
+    # SLURM or a container may allow fewer cores than the machine has; joblib counts those.
+    return max(cpu_count() // settings.sweep.workers, 1)

@@ -1,0 +1,136 @@
+"""What is checked before the first trial of a sweep."""
+
+import json
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from operator import attrgetter
+from pathlib import Path
+
+import optuna
+from optuna.storages import InMemoryStorage
+
+from pipeline.config.composition import compose
+from pipeline.config.overrides import flatten, merge_overrides
+from pipeline.config.paths import CONF
+from pipeline.config.schema import Config, Sweep
+from pipeline.sweeps.parsing import NO_SEED, SHARED
+from pipeline.sweeps.samplers import make_strategy
+from pipeline.sweeps.space import Parameter, Space
+from pipeline.sweeps.storage import AskTellStudy, Study
+from pipeline.sweeps.task import SWEEPS_FOLDER
+from pipeline.system.errors import UserError, one_line
+
+_STARTUP_TRIALS = 10  # Optuna's default, for samplers that do not say it
+
+
+def check_space(space: Space, sweep: Sweep, base: list[str], conf: Path = CONF) -> None:
+    """Compose the boundary values of a space on top of the base's overrides.
+
+    Raises:
+        UserError: naming the key and the value that give no valid configuration.
+    """
+    source = f"{conf.name}/sweep: {sweep.name}"
+    shared = compose(base, conf=conf)
+    seed = None
+    for parameter, overrides in space.boundary_configs():
+        trial = " ".join(overrides)
+        try:
+            cfg = compose(merge_overrides(base, overrides), conf=conf, source=source)
+        except UserError as error:
+            named = f"{parameter.key}: " if parameter else ""
+            raise UserError(f"{named}no valid configuration with {trial}: {error}") from None
+        where = f"{parameter.key if parameter else trial} ({source})"
+        for key in SHARED:
+            if attrgetter(key)(cfg) != attrgetter(key)(shared):
+                raise UserError(
+                    f"{where}: changes {key}, which all trials share; set it on the command line"
+                )
+        seed = cfg.train.seed if seed is None else seed
+        if cfg.train.seed != seed and not sweep.replicates:
+            raise UserError(f"{where}: changes train.seed: {NO_SEED}")
+
+
+def dry_run(space: Space, sweep: Sweep) -> None:
+    """Run the sampler and the pruner in memory, with invented results.
+
+    Some samplers refuse a space, or miss a package, only after their start-up trials.
+
+    Raises:
+        UserError: when the sampler or the pruner cannot do what the sweep asks of it.
+    """
+    storage = InMemoryStorage()
+    optuna.create_study(study_name=sweep.name, storage=storage, direction=sweep.direction)
+    study = AskTellStudy(sweep.name, storage)
+    startup = sweep.sampler.get("n_startup_trials")
+    count = (startup if isinstance(startup, int) else _STARTUP_TRIALS) + 2
+    for number in range(min(sweep.trials, count)):
+        study.sampler, study.pruner = make_strategy(sweep, number)
+        with _user_errors("sampler"):
+            trial = study.ask()
+            space.overrides(partial(Parameter.suggest, trial=trial))
+        with _user_errors("pruner"):
+            trial.report(float(number), 1)
+            trial.should_prune()
+        with _user_errors("sampler"):
+            study.tell(trial, float(number))
+
+
+def check_same_study(
+    study: Study, sweep: Sweep, space: Space, cfg: Config, digest: str, base: list[str]
+) -> None:
+    """Refuse a study that was started with other settings; record the settings in a new one.
+
+    Args:
+        study: the study; call this under its lock.
+        sweep: the settings of the sweep.
+        space: its parameters.
+        cfg: the configuration that all trials share.
+        digest: of the prepared data.
+        base: the overrides that all trials share.
+
+    Raises:
+        UserError: naming the settings that differ.
+    """
+    settings = _settings(sweep, space, cfg, digest)
+    before = study.user_attrs.get("settings")
+    if before is None:
+        study.set_user_attr("id", uuid.uuid4().hex)
+        study.set_user_attr("settings", settings)
+        study.set_user_attr("base", base)
+    elif before != settings:
+        keys = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
+        changes = "; ".join(f"{k}: {before.get(k)} is now {settings.get(k)}" for k in keys[:5])
+        raise UserError(
+            f"the sweep {sweep.name} was started with a different search space or settings "
+            f"({changes}): sweep.name=another starts a new one; remove "
+            f"{SWEEPS_FOLDER}/{sweep.name} to start again"
+        )
+
+
+def _settings(sweep: Sweep, space: Space, cfg: Config, digest: str) -> dict[str, object]:
+    """Everything that the value of a trial, or the choice of its parameters, depends on."""
+    of_sweep = {"metric", "direction", "params", "replicates", "sampler", "pruner"}
+    of_config = {"model", "augment", "optimizer", "schedule", "train"}
+    values = {
+        **sweep.model_dump(include=of_sweep),
+        **cfg.model_dump(include=of_config, exclude={"train": {"threads"}}),
+        # A glob may match other files later.
+        "space": {parameter.name: str(parameter.distribution) for parameter in space.searched},
+        "data": digest,
+    }
+    settings: dict[str, object] = json.loads(json.dumps(flatten(values)))
+    return settings
+
+
+@contextmanager
+def _user_errors(part: str) -> Iterator[None]:
+    """Turn whatever the sampler or the pruner raises into a `UserError` of one line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:
+        raise UserError(f"sweep.{part}: {one_line(error)}") from None

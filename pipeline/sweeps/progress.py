@@ -1,0 +1,84 @@
+"""Show how a sweep is going, on a terminal or in a log."""
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+from tqdm import tqdm
+
+from pipeline.config.schema import Sweep
+from pipeline.sweeps.storage import Store, user_errors
+from pipeline.sweeps.trials import FAILURE, OVERRIDES, best_trial, finished_trials
+from pipeline.system.errors import UserError
+
+_SECONDS = 1.0  # between two looks at the study
+
+
+@contextmanager
+def show_progress(store: Store, sweep: Sweep, total: int) -> Iterator[None]:
+    """While the block runs, show a progress bar on a terminal, and a line for each ended trial."""
+    view = _View(store, sweep, total)
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(view, ended), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+        view.update()
+        view.bar.close()
+
+
+def trial_line(trial: FrozenTrial, metric: str) -> str:
+    """One line that says how a trial ended and what it tried."""
+    match trial.state:
+        case TrialState.COMPLETE:
+            result = f"{metric} {trial.value:.4f}"
+        case TrialState.PRUNED:
+            result = f"pruned after epoch {trial.last_step}"
+        case _:
+            result = f"failed, {trial.user_attrs[FAILURE]}"
+    seconds = f"{trial.duration.total_seconds():.1f} s" if trial.duration else ""
+    return f"trial {trial.number}: {result}, {seconds}: {' '.join(trial.user_attrs[OVERRIDES])}"
+
+
+class _View:
+    """What is shown of a study."""
+
+    def __init__(self, store: Store, sweep: Sweep, total: int) -> None:
+        self.study = store.open()
+        self.metric = sweep.metric
+        self.reported = {trial.number for trial in finished_trials(self.study)}
+        # Without a terminal there is no bar, only the lines.
+        self.bar: tqdm[Any] = tqdm(
+            total=total, initial=len(self.reported), unit="trial", disable=None, desc=sweep.name
+        )
+
+    def update(self) -> None:
+        """Print the trials that have ended since the last call, and refresh the bar."""
+        trials = finished_trials(self.study, running=True)
+        ended = [trial for trial in trials if trial.state.is_finished()]
+        for trial in sorted(ended, key=lambda trial: trial.datetime_complete or trial.number):
+            if trial.number not in self.reported:
+                self.reported.add(trial.number)
+                self.bar.write(trial_line(trial, self.metric), file=sys.stdout)
+                sys.stdout.flush()
+        count = Counter(trial.state for trial in trials)
+        best = best_trial(self.study)
+        self.bar.n = len(ended)
+        self.bar.set_postfix_str(
+            f"{count[TrialState.RUNNING]} running, {count[TrialState.PRUNED]} pruned, "
+            f"{count[TrialState.FAIL]} failed"
+            + (f", best {best.value:.4f} (trial {best.number})" if best else "")
+        )
+
+
+def _watch(view: _View, ended: threading.Event) -> None:
+    while not ended.wait(_SECONDS):
+        with suppress(UserError), user_errors():  # the main thread reports the same error
+            view.update()

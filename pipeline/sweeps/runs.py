@@ -1,0 +1,192 @@
+"""The MLflow runs of a sweep: one parent, and a child for each trial.
+
+The study is the truth. `reconcile_runs` brings the runs in line with it after the MLflow store did
+not answer, or a process died.
+"""
+
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Run
+from optuna.trial import FrozenTrial
+
+from pipeline.config.composition import compose
+from pipeline.config.overrides import merge_overrides
+from pipeline.config.schema import Config
+from pipeline.data.splits import data_digest
+from pipeline.sweeps.storage import Study
+from pipeline.sweeps.task import Task
+from pipeline.sweeps.trials import (
+    DISCARDED,
+    FAILURE,
+    HISTORY,
+    OVERRIDES,
+    THREADS,
+    WORKER_DIED,
+    finished_trials,
+)
+from pipeline.system import process
+from pipeline.system.errors import UserError
+from pipeline.tracking.environment import environment_tags, source_tags
+from pipeline.tracking.inputs import log_training_inputs
+from pipeline.tracking.run import TrackedRun, close_dead_runs, run_params
+from pipeline.tracking.store import TrackingUnavailableError, connect, set_tags, user_errors
+from pipeline.tracking.tags import DATA_DIGEST, PARENT_RUN
+
+SWEEP_ID = "sweep.id"  # a resumed sweep finds its run by this tag
+TRIAL_NUMBER = "trial.number"
+TRIAL_STATE = "trial.state"
+_STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
+
+
+class TrialRun(TrackedRun):
+    """The run of one trial."""
+
+    def __init__(self, cfg: Config, prepared: Path, threads: int, parent: str, number: int) -> None:
+        """Prepare for a run that `start` opens.
+
+        Args:
+            cfg: the configuration of the trial.
+            prepared: folder of the prepared data.
+            threads: of TensorFlow.
+            parent: the run of the sweep; "" when the store did not answer.
+            number: of the trial.
+        """
+        super().__init__(cfg, prepared, threads)
+        self.parent, self.number = parent, number
+        if not parent:
+            self.error = TrackingUnavailableError("the sweep has no run")
+
+    def start(self, overrides: list[str]) -> None:
+        """Create the run, and log what is known before the training starts."""
+        self.attempt(lambda: self._start(overrides))
+
+    def end(self, state: str, failure: str = "") -> None:
+        """Close the run with the state that the study has for the trial."""
+        self.attempt(lambda: self._end(state, failure))
+
+    def mark_killed(self) -> None:
+        """Close the run of a trial that another worker restarts."""
+        self.attempt(lambda: self.close("KILLED"))
+
+    def _start(self, overrides: list[str]) -> None:
+        client = mlflow.MlflowClient()
+        parent = client.get_run(self.parent)
+        run = client.create_run(
+            parent.info.experiment_id,
+            run_name=f"{parent.info.run_name} {self.number}",
+            tags={
+                PARENT_RUN: self.parent,
+                TRIAL_NUMBER: str(self.number),
+                "overrides": " ".join(overrides),
+                **process.identity(),
+                **environment_tags(self.threads),
+            },
+        )
+        self.run_id = run.info.run_id
+        client.log_batch(self.run_id, params=run_params(self.cfg))
+
+    def _end(self, state: str, failure: str) -> None:
+        set_tags(self.run_id, {TRIAL_STATE: state})
+        self.close(_STATUS[state], failure)
+
+
+def open_sweep_run(cfg: Config, prepared: Path, name: str, sweep_id: str) -> str:
+    """Open the run of a sweep: the one it has, or a new one.
+
+    Args:
+        cfg: the configuration that all trials share.
+        prepared: folder of the prepared data.
+        name: of the study.
+        sweep_id: what distinguishes the study from all others.
+
+    Returns:
+        The run's id.
+
+    Raises:
+        TrackingUnavailableError: when the store does not answer.
+        UserError: when the store cannot be read.
+    """
+    connect(cfg.tracking.experiment)
+    with user_errors():
+        close_dead_runs()
+        client = mlflow.MlflowClient()
+        experiment = mlflow.get_experiment_by_name(cfg.tracking.experiment)
+        assert experiment is not None
+        found = mlflow.search_runs(
+            experiment_ids=[experiment.experiment_id],
+            filter_string=f"tags.`{SWEEP_ID}` = '{sweep_id}'",
+            max_results=1,
+            output_format="list",
+        )
+        run = found[0] if found else client.create_run(experiment.experiment_id, run_name=name)
+        run_id = run.info.run_id
+        client.update_run(run_id, "RUNNING")
+        tags = {SWEEP_ID: sweep_id, "sweep.study": name, DATA_DIGEST: data_digest(prepared)}
+        set_tags(run_id, {**tags, **process.identity(), **source_tags()})
+        if not run.inputs or not run.inputs.dataset_inputs:
+            log_training_inputs(run_id, cfg, prepared)
+        return str(run_id)
+
+
+def reconcile_runs(study: Study, task: Task) -> None:
+    """Bring the run of each trial that ended in line with the study.
+
+    Raises:
+        TrackingUnavailableError: when the store does not answer.
+    """
+    with user_errors():
+        close_dead_runs()
+        children = mlflow.search_runs(
+            search_all_experiments=True,
+            filter_string=f"tags.`{PARENT_RUN}` = '{task.parent_run}'",
+            output_format="list",
+        )
+        runs = {int(child.data.tags[TRIAL_NUMBER]): child for child in children}
+        for trial in study.get_trials(deepcopy=False):
+            run = runs.get(trial.number)
+            died = trial.user_attrs.get(DISCARDED) == WORKER_DIED
+            # Only a process of the same machine sees that a run's process is dead.
+            if run and run.info.status == "RUNNING" and died:
+                mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
+    for trial in finished_trials(study):
+        _reconcile_trial(trial, runs.get(trial.number), task)
+
+
+def _reconcile_trial(trial: FrozenTrial, run: Run | None, task: Task) -> None:
+    state = trial.state.name
+    if run and (run.info.status, run.data.tags.get(TRIAL_STATE)) == (_STATUS[state], state):
+        return
+    overrides = trial.user_attrs.get(OVERRIDES, [])
+    try:
+        cfg = compose(merge_overrides(task.base, overrides))
+    except UserError:
+        return  # the trial failed for this reason, and had no run
+    threads = trial.user_attrs.get(THREADS, task.threads)
+    trial_run = TrialRun(cfg, task.prepared, threads, task.parent_run, trial.number)
+    if run:
+        trial_run.attempt(lambda: trial_run.resume(run.info.run_id))
+    else:
+        trial_run.start(overrides)
+    for row in trial.user_attrs.get(HISTORY, []):
+        trial_run.log_epoch(int(row["epoch"]), row)
+    trial_run.end(state, trial.user_attrs.get(FAILURE, ""))
+    if trial_run.error:
+        raise trial_run.error
+
+
+def close_sweep_run(run_id: str, status: str, results: Path, best: dict[str, str]) -> None:
+    """Log the results of a sweep, and close its run.
+
+    Args:
+        run_id: of the sweep's run.
+        status: FINISHED, FAILED or KILLED.
+        results: a folder of plots and tables.
+        best: tags of the best trial.
+    """
+    with user_errors():
+        client = mlflow.MlflowClient()
+        set_tags(run_id, best)
+        if results.is_dir():
+            client.log_artifacts(run_id, str(results))
+        client.set_terminated(run_id, status)

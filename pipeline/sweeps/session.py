@@ -1,0 +1,150 @@
+"""One start of a sweep: launch workers until it has its trials, then write what it found."""
+
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import mlflow
+from filelock import FileLock, Timeout
+
+from pipeline.artifacts.uri import check_model_exists
+from pipeline.data.splits import data_digest
+from pipeline.sweeps.data import prepare_data
+from pipeline.sweeps.launchers import launch
+from pipeline.sweeps.plan import Plan
+from pipeline.sweeps.preflight import check_same_study
+from pipeline.sweeps.progress import show_progress
+from pipeline.sweeps.results import best_trial_tags, print_summary, write_results
+from pipeline.sweeps.runs import close_sweep_run, open_sweep_run, reconcile_runs
+from pipeline.sweeps.storage import Study, user_errors
+from pipeline.sweeps.study import requeue_stale
+from pipeline.sweeps.task import Task
+from pipeline.sweeps.trials import FAILURE, failed_trials, finished_trials, too_many_failures
+from pipeline.system import cli, process
+from pipeline.system.errors import UserError
+from pipeline.tracking.store import TrackingUnavailableError, use_store
+
+_MAX_LAUNCHES = 15  # in a row without a finished trial; more than the deaths that a trial may have
+_CATCH_UP = "When the store is back, the same command completes the runs."
+
+
+def run_sweep(plan: Plan) -> None:
+    """Run a sweep until it has its trials; it resumes one that was interrupted.
+
+    Raises:
+        UserError: when the study of this name has other settings, too many trials fail, or the
+            sweep is already running.
+    """
+    check_model_exists(plan.cfg.train.init_from)
+    with _exclusive(plan), user_errors():
+        prepared = prepare_data(plan.cfg)
+        study = plan.store.create(plan.sweep.direction)
+        use_store()
+        task = Task(
+            store=plan.store,
+            sweep=plan.sweep,
+            base=plan.base,
+            prepared=prepared,
+            digest=data_digest(prepared),
+            threads=plan.threads,
+            tracking_uri=mlflow.get_tracking_uri(),
+            parent_run="",
+            session=uuid.uuid4().hex,
+            parent=process.identity() if plan.launcher.backend == "local" else None,
+        )
+        status = "FAILED"
+        try:
+            task = _open(plan, study, task)
+            _launch_until_done(plan, study, task)
+            write_results(plan.results, study, plan.sweep, plan.space)
+            status = "FAILED" if too_many_failures(study, plan.sweep) else "FINISHED"
+        except (KeyboardInterrupt, SystemExit):
+            status = "KILLED"
+            study.stop_session(task.session)
+            raise
+        finally:
+            _close(plan, study, task, status)
+        _check_failures(plan, study)
+        print_summary(study, plan.sweep, plan.results)
+
+
+@contextmanager
+def _exclusive(plan: Plan) -> Iterator[None]:
+    """Only one sweep at a time may use a study in a folder; any number use one in a database."""
+    if plan.launcher.storage:
+        yield
+        return
+    plan.store.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(plan.store.folder / "sweep.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{plan.sweep.name}: this sweep is already running") from None
+    with lock:
+        lock.release()  # `with` holds it once more
+        yield
+
+
+def _open(plan: Plan, study: Study, task: Task) -> Task:
+    """Check that the study is that of this sweep, and open its MLflow run."""
+    # Several machines may start one study at the same time.
+    with cli.signals_held(), plan.store.lock:
+        check_same_study(study, plan.sweep, plan.space, plan.cfg, task.digest, plan.base)
+        try:
+            run = open_sweep_run(plan.cfg, task.prepared, plan.sweep.name, study.user_attrs["id"])
+        except TrackingUnavailableError as error:
+            _warn(error)
+            return task
+        return replace(task, parent_run=run)
+
+
+def _launch_until_done(plan: Plan, study: Study, task: Task) -> None:
+    """Launch workers again and again until enough trials have ended, or too many failed."""
+    if plan.total < plan.sweep.trials:
+        print(f"{plan.sweep.name}: the space has only {plan.total} combinations")
+    with show_progress(plan.store, plan.sweep, plan.total):
+        launches = 0
+        while (ended := len(finished_trials(study))) < plan.total:
+            if too_many_failures(study, plan.sweep):
+                return
+            if reason := launch(plan.launcher, task):
+                print(reason, file=sys.stderr)
+                time.sleep(1)
+            launches = launches + 1 if len(finished_trials(study)) == ended else 0
+            if launches == _MAX_LAUNCHES:
+                raise UserError(
+                    f"{plan.sweep.name}: workers keep dying without finishing a trial; "
+                    f"last reason: {reason}"
+                )
+
+
+def _close(plan: Plan, study: Study, task: Task, status: str) -> None:
+    """Bring the MLflow runs in line with the study, whichever way the sweep ended."""
+    with plan.store.lock:  # other sessions of this study may end now too
+        requeue_stale(study)
+        if not task.parent_run:
+            return
+        try:
+            reconcile_runs(study, task)
+            close_sweep_run(task.parent_run, status, plan.results, best_trial_tags(study))
+        except TrackingUnavailableError as error:
+            _warn(error)
+
+
+def _warn(error: TrackingUnavailableError) -> None:
+    print(f"warning: tracking is incomplete: {error}\n{_CATCH_UP}", file=sys.stderr)
+
+
+def _check_failures(plan: Plan, study: Study) -> None:
+    """Raise UserError when too many trials have failed."""
+    if not too_many_failures(study, plan.sweep):
+        return
+    failures = failed_trials(study)
+    raise UserError(
+        f"{plan.sweep.name}: {len(failures)} of {len(finished_trials(study))} trials failed, more "
+        f"than sweep.max_failed_fraction, {plan.sweep.max_failed_fraction}; the last one, trial "
+        f"{failures[-1].number}: {failures[-1].user_attrs[FAILURE]}"
+    )

@@ -1,0 +1,168 @@
+"""Where the Optuna study of a sweep is kept, and who runs its trials."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from filelock import FileLock
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.sweeps.locks import (
+    ENGINE_SETTINGS,
+    DatabaseTrialLock,
+    FileTrialLock,
+    JournalLock,
+    TrialLock,
+    database_lock,
+)
+from pipeline.system.errors import UserError, one_line
+
+_STOPPED = "stopped "  # study attribute: this and the session that was interrupted
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where a study is kept.
+
+    Attributes:
+        folder: of the sweep; it holds the study too, unless that is in a database.
+        name: of the study.
+        database: a PostgreSQL address when machines share the study, else "".
+    """
+
+    folder: Path
+    name: str
+    database: str = ""
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """The lock of the study, held while a trial starts or ends."""
+        if self.database:
+            return database_lock(self.database, f"study {self.name}")
+        return FileLock(self.folder / "trials.lock", is_singleton=True)
+
+    def trial_lock(self, number: int) -> TrialLock:
+        """The lock of a trial, held by the worker that runs it."""
+        if self.database:
+            return DatabaseTrialLock(self.database, self.name, number)
+        return FileTrialLock(self.folder / "locks" / f"{number}.lock")
+
+    def open(self) -> "Study":
+        """Open the study.
+
+        Raises:
+            KeyError: when there is none.
+        """
+        return Study(self, self._storage())
+
+    def create(self, direction: Literal["minimize", "maximize"]) -> "Study":
+        """Open the study, or create it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # All studies of a database share its tables, which the first one creates.
+        with database_lock(self.database, "tables") if self.database else self.lock:
+            self._truncate_partial_line()
+            storage = self._storage()
+            optuna.create_study(
+                study_name=self.name, storage=storage, direction=direction, load_if_exists=True
+            )
+        return Study(self, storage)
+
+    def _storage(self) -> BaseStorage:
+        if self.database:
+            return RDBStorage(self.database, engine_kwargs=ENGINE_SETTINGS)
+        return JournalStorage(JournalFileBackend(str(self._journal), self._journal_lock))
+
+    def _truncate_partial_line(self) -> None:
+        """Truncate a partial last line, which a power failure may leave."""
+        if self._journal.exists():
+            self._journal_lock.acquire()
+            content = self._journal.read_bytes()
+            if not content.endswith(b"\n"):
+                os.truncate(self._journal, content.rfind(b"\n") + 1)
+            self._journal_lock.release()
+
+    @property
+    def _journal(self) -> Path:
+        return self.folder / "journal"
+
+    @property
+    def _journal_lock(self) -> JournalLock:
+        return JournalLock(self.folder / "journal.lock")
+
+
+class AskTellStudy(optuna.Study):
+    """An Optuna study driven by ask and tell instead of `optimize`."""
+
+    def stop(self) -> None:
+        """Do nothing. An exhausted sampler calls it, and it would raise outside of `optimize`."""
+
+
+class Study(AskTellStudy):
+    """The study of a sweep, and the trials that this process runs.
+
+    A worker holds the lock of the trial that it runs. A running trial whose lock is free is stale.
+    """
+
+    def __init__(self, store: Store, storage: BaseStorage) -> None:
+        super().__init__(store.name, storage)
+        self.store = store
+        self.storage = storage
+        self._held: dict[int, TrialLock] = {}
+
+    def set_attribute(self, trial: FrozenTrial, key: str, value: str) -> None:
+        """Set a user attribute of a trial that another process ran."""
+        study_id = self.storage.get_study_id_from_name(self.study_name)
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+        self.storage.set_trial_user_attr(trial_id, key, value)
+
+    def start(self) -> optuna.Trial:
+        """Ask for a trial, and take its lock. Call it under the study's lock."""
+        trial = self.ask()
+        lock = self.store.trial_lock(trial.number)
+        if not lock.try_acquire():
+            raise RuntimeError(f"another process holds the lock of the new trial {trial.number}")
+        self._held[trial.number] = lock
+        return trial
+
+    def release(self, trial: optuna.Trial) -> None:
+        """Free the lock of a trial. If it is still running, the next worker restarts it."""
+        if lock := self._held.pop(trial.number, None):
+            lock.release()
+
+    def stale(self) -> list[FrozenTrial]:
+        """The running trials whose worker is dead. Call it under the study's lock."""
+        running = self.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return [trial for trial in running if self._is_free(trial.number)]
+
+    def stop_session(self, session: str) -> None:
+        """Tell the workers of a session, on all machines, that it was interrupted."""
+        self.set_user_attr(_STOPPED + session, True)
+
+    def is_stopped(self, session: str) -> bool:
+        """Whether a session was interrupted."""
+        return _STOPPED + session in self.user_attrs
+
+    def _is_free(self, number: int) -> bool:
+        lock = self.store.trial_lock(number)
+        free = lock.try_acquire()
+        if free:
+            lock.release()
+        return free
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Turn the errors of a database, or a missing driver, into a `UserError` of one line."""
+    try:
+        yield
+    except (SQLAlchemyError, ImportError) as error:
+        raise UserError(f"launcher.storage: {one_line(error)}") from None
+    except optuna.exceptions.StorageInternalError as error:  # wraps SQLAlchemy's
+        raise UserError(f"launcher.storage: {one_line(error.__cause__ or error)}") from None

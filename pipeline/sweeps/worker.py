@@ -1,0 +1,174 @@
+"""A worker of a sweep: it asks for a trial, trains it, and asks for the next."""
+
+import gc
+import io
+import math
+import os
+import signal
+import threading
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field, replace
+
+import keras
+import mlflow
+from optuna import Trial, TrialPruned
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from pipeline.artifacts.uri import initial_model
+from pipeline.config.composition import compose
+from pipeline.config.overrides import merge_overrides
+from pipeline.config.schema import Config
+from pipeline.sweeps.data import find_data
+from pipeline.sweeps.parsing import parse_space
+from pipeline.sweeps.runs import TrialRun
+from pipeline.sweeps.storage import Study
+from pipeline.sweeps.study import ask_trial
+from pipeline.sweeps.task import Task
+from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, THREADS
+from pipeline.system import process
+from pipeline.system.determinism import configure_tensorflow
+from pipeline.system.errors import UserError, one_line
+from pipeline.tracking.store import use_store
+from pipeline.training.history import Row
+from pipeline.training.loop import train
+
+_TRAINING_LOCK = threading.Lock()  # Keras trains one network at a time in a process
+
+
+class StoppedError(Exception):
+    """The session for which a worker trains was interrupted."""
+
+
+@dataclass
+class Outcome:
+    """How a trial ended."""
+
+    state: TrialState
+    value: float | None = None  # of the metric
+    failure: str = ""
+    history: list[Row] = field(default_factory=list)
+
+
+def work(task: Task) -> str:
+    """Run trials until there are enough, too many failed, or the session was interrupted.
+
+    Returns:
+        Why the worker ended before that; "" if it did not. An exception would end the other workers
+        of a cluster.
+    """
+    if task.parent:
+        threading.Thread(target=_end_with, args=(task.parent,), daemon=True).start()
+    # The output of each training would hide that of the sweep.
+    with _TRAINING_LOCK, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        try:
+            _run_trials(task)
+        except Exception as error:
+            return f"{process.HOST}: {type(error).__name__}: {one_line(error)[:500]}"
+    return ""
+
+
+def _run_trials(task: Task) -> None:
+    configure_tensorflow(task.threads)
+    use_store()
+    mlflow.set_tracking_uri(task.tracking_uri)
+    task = replace(task, prepared=find_data(task))
+    study = task.store.open()
+    space = parse_space(task.sweep)
+    while trial := ask_trial(study, space, task.sweep, task.session):
+        try:
+            # Once the MLflow store has failed, later trials do not wait for it.
+            task = replace(task, parent_run=run_trial(task, study, trial))
+        finally:
+            study.release(trial)
+        _free_memory()
+        if not gc.get_freeze_count():
+            gc.freeze()  # imported modules stay: a collection need not look through them again
+
+
+def run_trial(task: Task, study: Study, trial: Trial) -> str:
+    """Train a trial and record how it ended.
+
+    A trial that fails, for whatever reason, is recorded as failed. If its session was interrupted,
+    it stays running without a worker, and the next worker restarts it.
+
+    Returns:
+        The MLflow run of the sweep; "" once the MLflow store has failed.
+    """
+    overrides = trial.user_attrs[OVERRIDES]
+    trial.set_user_attr(THREADS, task.threads)
+    try:
+        cfg = compose(merge_overrides(task.base, overrides))
+    except UserError as error:
+        _record(task, study, trial, _failed(error, []))
+        return task.parent_run
+    run = TrialRun(cfg, task.prepared, task.threads, task.parent_run, trial.number)
+    run.start(overrides)
+    try:
+        outcome = _train_trial(task, study, trial, cfg, run)
+        _record(task, study, trial, outcome)
+    # Another worker has restarted the trial, or will.
+    except (StoppedError, UpdateFinishedTrialError):
+        run.mark_killed()
+        return task.parent_run
+    run.end(outcome.state.name, outcome.failure)
+    return "" if run.error else task.parent_run
+
+
+def _train_trial(task: Task, study: Study, trial: Trial, cfg: Config, run: TrialRun) -> Outcome:
+    metric = task.sweep.metric
+    history: list[Row] = []
+
+    def on_epoch(epoch: int, row: Row) -> None:
+        history.append(row)
+        run.log_epoch(epoch, row)
+        trial.report(row[metric], epoch)
+        if study.is_stopped(task.session):
+            raise StoppedError
+        if epoch < cfg.train.epochs and trial.should_prune():
+            raise TrialPruned
+
+    try:
+        with initial_model(cfg.train.init_from) as init:
+            best = train(cfg, task.prepared, on_epoch, init=init).best
+        if not math.isfinite(best[metric]):
+            raise UserError(f"{metric} is {best[metric]}")
+        return Outcome(TrialState.COMPLETE, best[metric], history=history)
+    except TrialPruned:
+        return Outcome(TrialState.PRUNED, history=history)
+    # Not the trial's fault: the study's storage failed, or another worker has the trial.
+    except (StoppedError, StorageInternalError, UpdateFinishedTrialError):
+        raise
+    except Exception as error:
+        return _failed(error, history)
+
+
+def _failed(error: Exception, history: list[Row]) -> Outcome:
+    failure = f"{type(error).__name__}: {one_line(error)}"
+    return Outcome(TrialState.FAIL, failure=failure, history=history)
+
+
+def _record(task: Task, study: Study, trial: Trial, outcome: Outcome) -> None:
+    """Tell the study how a trial ended."""
+    if outcome.failure:
+        trial.set_user_attr(FAILURE, outcome.failure)
+    with task.store.lock:  # nobody may restart the trial between the two
+        trial.set_user_attr(HISTORY, outcome.history)
+        study.tell(trial, outcome.value, outcome.state)
+
+
+def _free_memory() -> None:
+    """Free the memory of the last network, so that it stays flat over hundreds of trials."""
+    keras.utils.clear_session(free_memory=True)
+
+
+def _end_with(parent: dict[str, str]) -> None:
+    """End this process when the process that started the sweep is gone.
+
+    Linux can signal a child when its parent dies, but macOS cannot, and a thread of TensorFlow
+    would ignore a gentler signal.
+    """
+    while process.is_alive(parent):
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""MLflow: the store, runs, inputs, logged models and the registry. Nothing here trains."""

@@ -1,0 +1,69 @@
+"""What a run's numbers depend on besides its configuration and data."""
+
+import getpass
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_PACKAGES = ("keras", "numpy", "mlflow", "dvc", "hydra-core")
+
+
+def environment_tags(threads: int) -> dict[str, str]:
+    """The tags of a run that say where it ran: commit, processor, threads, versions, user.
+
+    Args:
+        threads: of TensorFlow, as `configure_tensorflow` returned it.
+    """
+    # Determinism has no switch: `configure_tensorflow` always turns it on.
+    return {**source_tags(), **_environment(), "threads": str(threads), "deterministic": "true"}
+
+
+def source_tags() -> dict[str, str]:
+    """MLflow's documented tags of who ran what. Its fluent API sets them, its client does not."""
+    return {
+        "mlflow.user": getpass.getuser(),
+        "mlflow.source.name": sys.argv[0],
+        "mlflow.source.type": "LOCAL",
+    }
+
+
+@cache
+def _environment() -> dict[str, str]:
+    return {
+        "mlflow.source.git.commit": _git("rev-parse", "--verify", "--quiet", "HEAD"),
+        "git.dirty": str(bool(_git("status", "--porcelain"))).lower(),
+        "cpu": cpu(),
+        "cpu.cores": str(os.cpu_count()),
+        "version.python": platform.python_version(),
+        "version.tensorflow": tensorflow_requirement().partition("==")[2],
+        **{f"version.{name}": version(name) for name in _PACKAGES},
+    }
+
+
+def tensorflow_requirement() -> str:
+    """The installed TensorFlow as a pip requirement, under whichever name it is installed."""
+    for name in ("tensorflow-cpu", "tensorflow"):
+        try:
+            return f"{name}=={version(name)}"
+        except PackageNotFoundError:
+            continue
+    raise PackageNotFoundError("tensorflow")
+
+
+def cpu() -> str:
+    """The name of the processor, or of its architecture where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _git(*arguments: str) -> str:
+    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return result.stdout.strip()

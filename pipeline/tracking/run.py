@@ -1,0 +1,110 @@
+"""An MLflow run that survives a store that fails, and how runs are found and closed."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Param, Run
+
+from pipeline.config.overrides import flatten
+from pipeline.config.schema import Config
+from pipeline.system import process
+from pipeline.system.errors import UserError
+from pipeline.system.seeds import Seeds
+from pipeline.tracking.store import CATCH_UP, set_tags, user_errors
+from pipeline.tracking.tags import MODEL_DIGEST
+
+
+class TrackedRun:
+    """The MLflow run of one training.
+
+    A store that fails never stops a training: from then on nothing is logged, `error` says why,
+    and what is missing is logged later.
+    """
+
+    def __init__(self, cfg: Config, prepared: Path, threads: int) -> None:
+        """Prepare for a run that a subclass opens.
+
+        Args:
+            cfg: the configuration of the training.
+            prepared: folder of the prepared data.
+            threads: of TensorFlow.
+        """
+        self.cfg = cfg
+        self.prepared = prepared
+        self.threads = threads
+        self.run_id = ""
+        self.error: UserError | None = None  # why the store does not have everything
+        self._logged: set[int] = set()  # epochs; MLflow shows a step twice if it is logged twice
+
+    def log_epoch(self, epoch: int, row: dict[str, float]) -> None:
+        """Log the metrics of an epoch with its number, from 1, as step, unless they are logged."""
+        if epoch not in self._logged:
+            self.attempt(lambda: self._log_epoch(epoch, row))
+
+    def close(self, status: str, failure: str = "") -> None:
+        """End the run as FINISHED, FAILED (with the reason as a tag) or KILLED."""
+        if not self.run_id:
+            return  # interrupted before the run was created
+        if failure:
+            set_tags(self.run_id, {"failure": failure[:5000]})
+        mlflow.MlflowClient().set_terminated(self.run_id, status)
+
+    def attempt(self, action: Callable[[], None], survives: type[UserError] = UserError) -> None:
+        """Do something with the store, unless it has failed before; warn when it fails."""
+        if self.error:
+            return
+        try:
+            with user_errors():
+                action()
+        except survives as error:
+            self.error = error
+            print(f"warning: tracking is incomplete: {error}\n{CATCH_UP}", file=sys.stderr)
+
+    def resume(self, run_id: str) -> None:
+        """Take over an existing run, and note which epochs it has."""
+        self.run_id = run_id
+        history = mlflow.MlflowClient().get_metric_history(run_id, "val_loss")
+        self._logged = {metric.step for metric in history}
+
+    def _log_epoch(self, epoch: int, row: dict[str, float]) -> None:
+        values = {key: value for key, value in row.items() if key != "epoch"}
+        mlflow.log_metrics(values, step=epoch, run_id=self.run_id)
+        self._logged.add(epoch)
+
+
+def run_params(cfg: Config) -> list[Param]:
+    """All values of a configuration, and the seeds derived from its seed, as run parameters."""
+    seeds = {f"seed.{k}": v for k, v in vars(Seeds.derive(cfg.train.seed)).items()}
+    values = {**flatten(cfg.model_dump()), **seeds}
+    return [Param(key, str(value)) for key, value in values.items()]
+
+
+def find_run(experiment: str, digest: str) -> Run | None:
+    """The newest run that made a model file.
+
+    Args:
+        experiment: the name of the MLflow experiment.
+        digest: SHA-256 of the model file.
+    """
+    runs = mlflow.search_runs(
+        experiment_names=[experiment],
+        filter_string=f"tags.`{MODEL_DIGEST}` = '{digest}'",
+        order_by=["start_time DESC"],
+        max_results=1,
+        output_format="list",
+    )
+    return runs[0] if runs else None
+
+
+def close_dead_runs() -> None:
+    """Mark as KILLED the runs of this machine whose process died while they were RUNNING."""
+    client = mlflow.MlflowClient()
+    running = mlflow.search_runs(
+        filter_string=f"attributes.status = 'RUNNING' and tags.`process.host` = '{process.HOST}'",
+        output_format="list",
+    )
+    for run in running:
+        if not process.is_alive(run.data.tags):
+            client.set_terminated(run.info.run_id, "KILLED")

@@ -1,0 +1,144 @@
+"""The MLflow run of the train stage. `evaluate` adds the test results to it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import mlflow
+from mlflow.entities import Run, RunTag
+
+from pipeline.config.schema import Config
+from pipeline.config.yaml_files import dump_config
+from pipeline.data.splits import data_digest
+from pipeline.system import cli, process
+from pipeline.system.files import sha256
+from pipeline.tracking.environment import environment_tags
+from pipeline.tracking.inputs import log_training_inputs, mlflow_dataset
+from pipeline.tracking.models import log_model_file
+from pipeline.tracking.run import TrackedRun, close_dead_runs, find_run, run_params
+from pipeline.tracking.store import TrackingUnavailableError, connect, set_tags
+from pipeline.tracking.tags import (
+    DATA_DIGEST,
+    INIT_DIGEST,
+    MODEL_DIGEST,
+    MODEL_ID,
+    PARENT_RUN,
+    TRAINING_ID,
+)
+
+
+class TrainingRun(TrackedRun):
+    """The run of one training; `training_run` opens and closes it."""
+
+    def open(self, training_id: str, resumable: bool, init: Path | None) -> None:
+        """Find or create the run, and log what is known before the training starts."""
+        connect(self.cfg.tracking.experiment)
+        close_dead_runs()
+        run = _open_run(self.cfg, training_id, resumable)
+        self.resume(run.info.run_id)
+        client = mlflow.MlflowClient()
+        if "failure" in run.data.tags:
+            client.delete_tag(self.run_id, "failure")
+        tags = {**process.identity(), DATA_DIGEST: data_digest(self.prepared)}
+        tags |= environment_tags(self.threads)
+        if init:
+            tags[INIT_DIGEST] = sha256(init)
+            if parent := find_run(self.cfg.tracking.experiment, sha256(init)):
+                tags[PARENT_RUN] = parent.info.run_id
+        # MLflow's parameters are immutable: skip those that a resumed run has already.
+        params = [param for param in run_params(self.cfg) if param.key not in run.data.params]
+        run_tags = [RunTag(key, value) for key, value in tags.items()]
+        client.log_batch(self.run_id, params=params, tags=run_tags)
+        client.log_text(self.run_id, dump_config(self.cfg), "composed.yaml")
+        log_training_inputs(self.run_id, self.cfg, self.prepared)
+
+    def log_model(self, model: keras.Model, models: Path, metrics: dict[str, float]) -> None:
+        """Log models/model.keras, which holds `model`, and its metrics on validation data."""
+        self.attempt(lambda: self._log_model(model, models, metrics))
+
+    def _log_model(self, model: keras.Model, models: Path, metrics: dict[str, float]) -> None:
+        client = mlflow.MlflowClient()
+        path = models / "model.keras"
+        run = client.get_run(self.run_id)
+        if run.data.tags.get(MODEL_DIGEST) == sha256(path):
+            return  # a killed training had logged everything already
+        for unfinished in run.outputs.model_outputs if run.outputs else []:
+            client.delete_logged_model(unfinished.model_id)  # killed while it was written
+        model_id = log_model_file(run, model, path, self.prepared)
+        mlflow.log_metrics(
+            {key: value for key, value in metrics.items() if key.startswith("validation_")},
+            dataset=mlflow_dataset(self.cfg, self.prepared, "validation"),
+            model_id=model_id,
+            run_id=self.run_id,
+        )
+        client.log_artifact(self.run_id, str(models / "history.csv"))
+        # Last: a run that has these tags has everything.
+        set_tags(self.run_id, {MODEL_DIGEST: sha256(path), MODEL_ID: model_id})
+
+
+@contextmanager
+def training_run(
+    cfg: Config,
+    prepared: Path,
+    threads: int,
+    training_id: str,
+    resumable: bool = False,
+    init: Path | None = None,
+) -> Iterator[TrainingRun]:
+    """Open the run of a training, and close it with the block.
+
+    The run ends as FINISHED, as KILLED where the block is interrupted, and as FAILED where it
+    raises. Signals are held meanwhile: the block must call `cli.check_signals` regularly.
+
+    Args:
+        cfg: the configuration of the training.
+        prepared: folder of the prepared data.
+        threads: of TensorFlow.
+        training_id: what identifies the training; the run of an interrupted one is resumed.
+        resumable: whether the training still has checkpoints. If so, its run is resumed even if it
+            is finished: DVC has not recorded its outputs yet.
+        init: the model file that the training starts from; the run that made it becomes the parent.
+    """
+    run = TrainingRun(cfg, prepared, threads)
+    with cli.signals_held():
+        try:
+            run.attempt(
+                lambda: run.open(training_id, resumable, init), survives=TrackingUnavailableError
+            )
+            cli.check_signals()
+            yield run
+        except (KeyboardInterrupt, SystemExit):
+            run.attempt(lambda: run.close("KILLED"))
+            raise
+        except BaseException as error:
+            failure = f"{type(error).__name__}: {error}"
+            run.attempt(lambda: run.close("FAILED", failure))
+            raise
+        run.attempt(lambda: run.close("FINISHED"))
+
+
+def _open_run(cfg: Config, training_id: str, resumable: bool) -> Run:
+    """Resume the run that the same training began, or create one.
+
+    A run that is RUNNING belongs to a living process and is left alone.
+    """
+    client = mlflow.MlflowClient()
+    begun = mlflow.search_runs(
+        filter_string=f"tags.`{TRAINING_ID}` = '{training_id}' and attributes.status != 'RUNNING'",
+        order_by=["attributes.start_time DESC"],
+        output_format="list",
+    )
+    # Unfinished runs first, whatever their start time: the clock may have been set back. The sort
+    # is stable.
+    begun.sort(key=lambda run: run.info.status == "FINISHED")
+    if begun and (begun[0].info.status != "FINISHED" or resumable):
+        client.update_run(begun[0].info.run_id, "RUNNING")
+        return client.get_run(begun[0].info.run_id)
+    experiment = mlflow.get_experiment_by_name(cfg.tracking.experiment)
+    assert experiment is not None
+    return client.create_run(
+        experiment.experiment_id,
+        run_name=cfg.tracking.run_name,
+        tags={TRAINING_ID: training_id, **process.identity()},
+    )

@@ -1,0 +1,160 @@
+"""The Keras callbacks of a training."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras.ops import convert_to_numpy
+from tqdm import tqdm
+
+from pipeline.config.schema import Train
+from pipeline.system import cli
+from pipeline.system.errors import UserError
+from pipeline.training.checkpoint import Checkpoints, State
+from pipeline.training.history import Row, best_epoch
+
+OnEpoch = Callable[[int, Row], None]  # called after an epoch with its number, from 1
+
+
+class Progress:
+    """The history of a training, its best weights, and whether it is done."""
+
+    def __init__(self, settings: Train) -> None:
+        self.settings = settings
+        self.history: list[Row] = []
+        self.best_weights: list[Any] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs have run, or the last `patience` of them did not improve."""
+        if not self.history:
+            return False
+        epochs = len(self.history)
+        without_improvement = epochs - best_epoch(self.history)["epoch"]
+        return epochs >= self.settings.epochs or without_improvement >= self.settings.patience
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Stop with an error when the loss becomes infinite or NaN."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self.progress = progress
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if not np.isfinite(logs["loss"]):
+            raise UserError(
+                f"the loss is {logs['loss']} at step {batch + 1} of epoch "
+                f"{len(self.progress.history) + 1}: try a lower optimizer.learning_rate"
+            )
+
+
+class RecordHistory(keras.callbacks.Callback):
+    """Record each epoch, keep the best weights, and stop early."""
+
+    def __init__(self, progress: Progress, images: int) -> None:
+        super().__init__()
+        self.progress = progress
+        self.images = images  # in one epoch
+        self.started = 0.0
+        self.seconds = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.started = time.perf_counter()
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.seconds = time.perf_counter() - self.started
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        row = {
+            "epoch": epoch + 1,
+            **logs,
+            "learning_rate": float(convert_to_numpy(self.model.optimizer.learning_rate)),
+            "images_per_second": self.images / self.seconds,
+        }
+        self.progress.history.append(row)
+        if best_epoch(self.progress.history) is row:
+            self.progress.best_weights = self.model.get_weights()
+        self.model.stop_training = self.progress.done
+
+
+class SaveCheckpoint(keras.callbacks.Callback):
+    """Save a checkpoint after each epoch."""
+
+    def __init__(self, progress: Progress, checkpoints: Checkpoints) -> None:
+        super().__init__()
+        self.progress = progress
+        self.checkpoints = checkpoints
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        state = State(
+            self.progress.history,
+            [convert_to_numpy(variable) for variable in self.model.variables],
+            [convert_to_numpy(variable) for variable in self.model.optimizer.variables],
+            self.progress.best_weights,
+        )
+        self.checkpoints.save(state, last=self.progress.done)
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """Show a progress bar on a terminal, and print a line for each epoch anywhere."""
+
+    def __init__(self, epochs: int, first_epoch: int, steps_per_epoch: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+        self.validation = ""  # what the last epoch's validation gave
+        self.started = 0.0
+        self.seconds = 0.0
+        self.bar = tqdm(
+            total=epochs * steps_per_epoch,
+            initial=first_epoch * steps_per_epoch,
+            unit="step",
+            disable=None,
+            leave=False,
+        )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.started = time.perf_counter()
+        self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.bar.update()
+        self.bar.set_postfix_str(
+            f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.4f}{self.validation}",
+            refresh=False,
+        )
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.seconds = time.perf_counter() - self.started
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.validation = f", validation {logs['val_accuracy']:.4f}"
+        self.bar.write(
+            f"epoch {epoch + 1}/{self.epochs}: loss {logs['loss']:.4f}, accuracy "
+            f"{logs['accuracy']:.4f}, validation loss {logs['val_loss']:.4f}, validation "
+            f"accuracy {logs['val_accuracy']:.4f}, {self.seconds:.1f} s",
+            file=sys.stdout,
+        )
+
+    def close(self) -> None:
+        """Remove the bar from the terminal; also needed when the training fails."""
+        self.bar.close()
+
+
+class ReportEpoch(keras.callbacks.Callback):
+    """Report each epoch to a function, and raise held signals where it is safe."""
+
+    def __init__(self, progress: Progress, on_epoch: OnEpoch) -> None:
+        super().__init__()
+        self.progress = progress
+        self.on_epoch = on_epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        cli.check_signals()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.on_epoch(epoch + 1, self.progress.history[-1])
+        cli.check_signals()

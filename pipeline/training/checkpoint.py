@@ -1,0 +1,154 @@
+"""Exact-resume checkpoints: an interrupted training ends in the same bytes as one that was not.
+
+The checkpoints of a training lie in a folder of the real repository that DVC does not track, since
+DVC deletes a stage's outputs before it runs the stage. The folder is named by a fingerprint of
+everything that shapes the result, so that no other configuration picks them up.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.config.paths import repository_root
+from pipeline.config.schema import Config
+from pipeline.config.stages import stage_code
+from pipeline.data.splits import data_digest
+from pipeline.system.files import atomic_write, sha256, write_text
+from pipeline.tracking.environment import tensorflow_requirement
+from pipeline.training.history import Row
+
+Arrays = list[NDArray[Any]]
+
+_FOLDER = ".checkpoints"
+_KEPT = 2  # the newest, and the one before it in case the newest is damaged
+# A checkpoint is written when this many times the cost of the last one has passed: under 3 %.
+_COST_RATIO = 40
+
+
+@dataclass(frozen=True)
+class State:
+    """A training at the end of an epoch.
+
+    Attributes:
+        history: what each epoch measured.
+        variables: all variables of the model, including the seeds of dropout.
+        optimizer: all variables of the optimizer, including its count of steps.
+        best: the model's weights at its best epoch.
+    """
+
+    history: list[Row]
+    variables: Arrays
+    optimizer: Arrays
+    best: Arrays
+
+
+class Checkpoints:
+    """The checkpoints of one training, newest last."""
+
+    def __init__(self, folder: Path) -> None:
+        """Use `folder`, which is created by the first write."""
+        self.folder = folder
+        self._saved_at = time.monotonic()
+        self._cost = 0.0
+
+    @classmethod
+    def of(cls, cfg: Config, prepared: Path, init: Path | None = None) -> Self:
+        """The checkpoints of a training.
+
+        Args:
+            cfg: its configuration.
+            prepared: folder of the prepared data.
+            init: the model file that it starts from.
+        """
+        return cls(repository_root() / _FOLDER / fingerprint(cfg, prepared, init)[:32])
+
+    @property
+    def id(self) -> str:
+        """What identifies the training: the name of its folder."""
+        return self.folder.name
+
+    def save(self, state: State, last: bool) -> None:
+        """Write a checkpoint if it is the last one, or cheap for the time since the one before."""
+        started = time.monotonic()
+        if not last and started - self._saved_at < _COST_RATIO * self._cost:
+            return
+        header = np.frombuffer(json.dumps(state.history).encode(), np.uint8)
+        arrays = {"history": header}
+        for name in ("variables", "optimizer", "best"):
+            for i, array in enumerate(getattr(state, name)):
+                arrays[f"{name}.{i:04}"] = np.asarray(array)
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
+        with atomic_write(self.folder / f"epoch-{len(state.history):06}") as file:
+            file.write(hashlib.sha256(content.getbuffer()).digest())
+            file.write(content.getbuffer())
+        for old in self._paths()[:-_KEPT]:
+            old.unlink(missing_ok=True)  # another process may run the same training
+        self._saved_at = time.monotonic()
+        self._cost = self._saved_at - started
+
+    def load(self) -> State | None:
+        """The newest undamaged checkpoint. A damaged one is renamed, with a warning."""
+        for path in reversed(self._paths()):
+            content = path.read_bytes()
+            if hashlib.sha256(content[32:]).digest() == content[:32]:
+                return _parse(content[32:])
+            damaged = path.with_name(f"damaged-{path.name}")
+            path.replace(damaged)
+            logging.warning("a checkpoint is damaged; it is kept as %s", damaged)
+        return None
+
+    def finish(self) -> None:
+        """Mark the training as finished, so that `remove_finished` may remove its checkpoints."""
+        write_text(self.folder / "finished", "")
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob("epoch-*"))
+
+
+def _parse(content: bytes) -> State:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return State(
+        json.loads(arrays["history"].tobytes()),
+        *(
+            [arrays[name] for name in sorted(arrays) if name.startswith(f"{part}.")]
+            for part in ("variables", "optimizer", "best")
+        ),
+    )
+
+
+def remove_finished() -> None:
+    """Remove the checkpoints of finished trainings.
+
+    `evaluate` calls this, not `train`: a kill before DVC has recorded train's outputs makes DVC run
+    train again. The last checkpoint then saves the work, and keeps MLflow at one run.
+    """
+    for marker in (repository_root() / _FOLDER).glob("*/finished"):
+        shutil.rmtree(marker.parent, ignore_errors=True)
+
+
+def fingerprint(cfg: Config, prepared: Path, init: Path | None = None) -> str:
+    """SHA-256, in hexadecimal, of everything that shapes the result of a training."""
+    values = cfg.model_dump()
+    content = {
+        **{section: values[section] for section in ("model", "augment", "optimizer", "schedule")},
+        # What the initial model is, not where it was found.
+        "train": {**values["train"], "init_from": init and sha256(init)},
+        "data": data_digest(prepared),
+        "code": [sha256(path) for path in stage_code("train")],
+        "versions": [tensorflow_requirement(), version("keras"), version("numpy")],
+        "threads": cfg.train.threads or os.cpu_count(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,33 @@
+"""What each epoch measured, and which epoch is the best."""
+
+import csv
+import io
+from pathlib import Path
+
+from pipeline.system.files import write_text
+
+Row = dict[str, float]  # what one epoch measured, by the names in COLUMNS
+
+COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+
+
+def best_epoch(history: list[Row]) -> Row:
+    """The first epoch with the lowest validation loss."""
+    return min(history, key=lambda row: row["val_loss"])
+
+
+def write_history(history: list[Row], path: Path) -> None:
+    """Write one CSV row per epoch, with numbers in full precision."""
+    text = io.StringIO()
+    # Columns that differ from run to run, such as images per second, are left out.
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(path, text.getvalue())
+
+
+def read_history(path: Path) -> list[Row]:
+    """Read what `write_history` wrote."""
+    with path.open(newline="") as file:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    return [{**row, "epoch": int(row["epoch"])} for row in rows]

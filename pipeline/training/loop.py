@@ -1,0 +1,164 @@
+"""The training loop: build the network, resume or start, fit, keep the best epoch."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from pipeline.config.instantiation import instantiate_section
+from pipeline.config.schema import Config
+from pipeline.data.batches import eval_batches, train_batches
+from pipeline.data.splits import load_split, load_stats
+from pipeline.system.seeds import Seeds
+from pipeline.training.callbacks import (
+    OnEpoch,
+    Progress,
+    ProgressBar,
+    RecordHistory,
+    ReportEpoch,
+    SaveCheckpoint,
+    StopOnNonFinite,
+)
+from pipeline.training.checkpoint import Checkpoints
+from pipeline.training.history import Row, best_epoch
+from pipeline.training.optimizer import assign, make_optimizer, warm_start
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with the weights of its best epoch, and what each epoch measured."""
+
+    model: keras.Model
+    history: list[Row]
+
+    @property
+    def best(self) -> Row:
+        """The epoch whose weights the model has."""
+        return best_epoch(self.history)
+
+    def metrics(self) -> dict[str, float]:
+        """The content of models/metrics.json."""
+        return {
+            "epochs": len(self.history),
+            "best_epoch": self.best["epoch"],
+            "train_loss": self.best["loss"],
+            "train_accuracy": self.best["accuracy"],
+            "validation_loss": self.best["val_loss"],
+            "validation_accuracy": self.best["val_accuracy"],
+        }
+
+
+def train(
+    cfg: Config,
+    prepared: Path,
+    on_epoch: OnEpoch = lambda epoch, row: None,
+    checkpoints: Checkpoints | None = None,
+    init: Path | None = None,
+) -> Trained:
+    """Train the configured network on the training images.
+
+    Args:
+        cfg: the configuration; `model`, `augment`, `optimizer`, `schedule` and `train` are used.
+        prepared: folder of the prepared data.
+        on_epoch: called after each epoch with its number, from 1, and its measurements. A resumed
+            training calls it for the earlier epochs too.
+        checkpoints: where to resume from, and to save to. The result is the same, to the byte,
+            however often the training was interrupted.
+        init: a .keras file of the same network, whose weights to start from. Epochs and schedule
+            start at the beginning; the state of an optimizer of the same kind is kept.
+
+    Raises:
+        UserError: when the model cannot be built, when `init` does not fit it, or when a loss is
+            not finite (with the step).
+    """
+    stats = load_stats(prepared)
+    keras.utils.clear_session()  # Keras names layers by counting them in this process
+    keras.utils.set_random_seed(Seeds.derive(cfg.train.seed).init)
+    model = instantiate_section(
+        "model",
+        cfg.model,
+        image_shape=(stats["height"], stats["width"]),
+        num_classes=stats["num_classes"],
+    )
+    model.compile(
+        optimizer=make_optimizer(cfg, _steps_per_epoch(cfg, prepared) * cfg.train.epochs),
+        # With sparse labels and deterministic operations, TensorFlow registers a custom gradient
+        # for each network and never frees it. One-hot labels need none.
+        loss="categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    model.optimizer.build(model.trainable_variables)
+    progress = Progress(cfg.train)
+    if checkpoints and _resume(model, progress, checkpoints):
+        for row in progress.history:
+            on_epoch(int(row["epoch"]), row)
+        print(f"resumed after epoch {len(progress.history)}")
+    elif init:
+        warm_start(model, init, restart=bool(cfg.schedule))
+    if not progress.done:
+        _fit(model, cfg, prepared, progress, on_epoch, checkpoints)
+    model.set_weights(progress.best_weights)
+    return Trained(model, progress.history)
+
+
+def _resume(model: keras.Model, progress: Progress, checkpoints: Checkpoints) -> bool:
+    """Restore the newest checkpoint, if there is one."""
+    state = checkpoints.load()
+    if state is None:
+        return False
+    assign(model.variables, state.variables)
+    assign(model.optimizer.variables, state.optimizer)
+    progress.history, progress.best_weights = state.history, state.best
+    return True
+
+
+def _steps_per_epoch(cfg: Config, prepared: Path) -> int:
+    """Training steps in an epoch; the last one may have fewer images."""
+    return math.ceil(load_stats(prepared)["images"]["train"] / cfg.train.batch_size)
+
+
+def _fit(
+    model: keras.Model,
+    cfg: Config,
+    prepared: Path,
+    progress: Progress,
+    on_epoch: OnEpoch,
+    checkpoints: Checkpoints | None,
+) -> None:
+    """Run the epochs that are left."""
+    training = load_split(prepared, "train")
+    validation = load_split(prepared, "validation")
+    num_classes = load_stats(prepared)["num_classes"]
+    seeds = Seeds.derive(cfg.train.seed)
+    first_epoch = len(progress.history)
+    steps_per_epoch = _steps_per_epoch(cfg, prepared)
+    bar = ProgressBar(cfg.train.epochs, first_epoch, steps_per_epoch)
+    try:
+        model.fit(
+            train_batches(
+                training,
+                num_classes,
+                cfg.train.batch_size,
+                cfg.train.epochs,
+                seeds.order,
+                seeds.augment,
+                instantiate_section("augment", cfg.augment) if cfg.augment else None,
+                first_epoch,
+            ),
+            initial_epoch=first_epoch,
+            epochs=cfg.train.epochs,
+            steps_per_epoch=steps_per_epoch,
+            shuffle=False,  # the batches are shuffled already
+            validation_data=eval_batches(validation, num_classes),
+            verbose=0,
+            callbacks=[
+                StopOnNonFinite(progress),
+                RecordHistory(progress, len(training.labels)),
+                *([SaveCheckpoint(progress, checkpoints)] if checkpoints else []),
+                bar,
+                ReportEpoch(progress, on_epoch),
+            ],
+        )
+    finally:
+        bar.close()

@@ -1,0 +1,81 @@
+"""Add the test results to the MLflow run that made a model."""
+
+import json
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Run
+
+from pipeline.artifacts.keras_file import load_model
+from pipeline.artifacts.uri import initial_model
+from pipeline.config.schema import Config
+from pipeline.system.files import sha256
+from pipeline.tracking.inputs import log_input, mlflow_dataset
+from pipeline.tracking.registry import update_champion
+from pipeline.tracking.run import find_run
+from pipeline.tracking.store import connect, set_tags, store_lock, user_errors
+from pipeline.tracking.tags import MODEL_ID
+from pipeline.tracking.training_run import training_run
+from pipeline.training.checkpoint import Checkpoints
+from pipeline.training.history import read_history
+
+
+def log_evaluation(
+    cfg: Config,
+    prepared: Path,
+    models: Path,
+    reports: Path,
+    metrics: dict[str, float],
+    threads: int,
+) -> str:
+    """Add the test results to the run that made a model, and update the champion.
+
+    Where the store has no complete run of the model, one is written from the model's files: DVC may
+    have restored them from its cache, or the store may not have answered during training.
+
+    Args:
+        cfg: the configuration.
+        prepared: folder of the prepared data.
+        models: folder of the model, its history and its validation metrics.
+        reports: folder of the test results, which become artifacts of the run.
+        metrics: what was measured on the test images, by the names to log.
+        threads: of TensorFlow.
+
+    Returns:
+        Two lines: which run it is, and whether the model is the champion.
+
+    Raises:
+        TrackingUnavailableError: when the store does not answer.
+    """
+    connect(cfg.tracking.experiment)
+    # Serialize: two evaluations that finish together could each replace the champion.
+    with user_errors(), store_lock():
+        run = find_run(cfg.tracking.experiment, sha256(models / "model.keras"))
+        if run is None:
+            run = _restore_run(cfg, prepared, models, threads)
+        run_id, model_id = run.info.run_id, run.data.tags[MODEL_ID]
+        changed = {k: v for k, v in metrics.items() if run.data.metrics.get(k) != v}
+        if changed:
+            test = mlflow_dataset(cfg, prepared, "test")
+            log_input(run_id, test, "testing")
+            mlflow.log_metrics(changed, dataset=test, model_id=model_id, run_id=run_id)
+        mlflow.MlflowClient().log_artifacts(run_id, str(reports), "reports")
+        return f"run {run.info.run_name} ({run_id})\n" + update_champion(cfg, run, model_id)
+
+
+def _restore_run(cfg: Config, prepared: Path, models: Path, threads: int) -> Run:
+    """Write the run of a model whose training this store has not recorded."""
+    model = load_model(models / "model.keras")
+    metrics = json.loads((models / "metrics.json").read_text())
+    with initial_model(cfg.train.init_from) as init:
+        checkpoints = Checkpoints.of(cfg, prepared, init)
+        with training_run(
+            cfg, prepared, threads, checkpoints.id, checkpoints.folder.is_dir(), init
+        ) as training:
+            for row in read_history(models / "history.csv"):
+                training.log_epoch(int(row["epoch"]), row)
+            training.log_model(model, models, metrics)
+    if training.error:
+        raise training.error
+    set_tags(training.run_id, {"restored": "written after the training, from its files"})
+    return mlflow.MlflowClient().get_run(training.run_id)

@@ -1,0 +1,1 @@
+"""What several test files share. Tests themselves are in `unit` and `system`."""

@@ -1,0 +1,117 @@
+"""A small sweep on the tiny data set, and what must be true of any sweep that has ended."""
+
+import json
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+from tests.helpers import tiny
+from tests.helpers.project import Project
+
+SWEEP = """
+name: tiny
+metric: val_loss
+direction: minimize
+trials: 12
+workers: 2
+sampler: {_target_: optuna.samplers.RandomSampler, seed: 0}
+pruner: {_target_: optuna.pruners.PercentilePruner, percentile: 20.0, n_startup_trials: 2}
+max_failed_fraction: 0.6
+replicates: false
+params:
+  model.width: range(4, 20)
+  # The last one's loss is not finite.
+  optimizer.learning_rate: choice(0.001, 0.01, 3.0e+38)
+  optimizer: choice(sgd, adam)
+"""
+STUDY = """
+import json
+from pathlib import Path
+from pipeline.sweeps.storage import Store
+print(json.dumps([
+    [t.number, t.state.name, t.value, t.params, t.user_attrs, sorted(t.intermediate_values)]
+    for t in Store(Path(".sweeps/{0}").resolve(), "{0}", "{1}").open().trials
+]))
+"""
+RUNS = """
+import json, mlflow
+client = mlflow.MlflowClient()
+print(json.dumps([
+    [r.info.run_id, r.info.status, r.data.tags, r.data.params,
+     sorted(m.step for m in client.get_metric_history(r.info.run_id, "val_loss")),
+     [a.path for a in client.list_artifacts(r.info.run_id)]]
+    for r in mlflow.sweep_runs(sweep_all_experiments=True, output_format="list")
+]))
+"""
+
+
+class Python(Protocol):
+    """Where a sweep was: a project, or a host of several."""
+
+    def python(self, code: str) -> str: ...
+
+
+def project(folder: Path, raw: Path) -> Project:
+    """A project whose data are the tiny ones of a folder, and whose trainings take a moment."""
+    settings = "prepare: {validation_fraction: 0.2}\ntrain: {epochs: 3, batch_size: 32}\n"
+    made = Project.copy(
+        folder, f"data: tiny\nmodel: mlp\nmodel.depth: 1\naugment: none\n{settings}"
+    )
+    files = [{"name": name} for name in tiny.contents(tiny.split(3), tiny.split(3))]
+    keys = ("train_images", "train_labels", "test_images", "test_labels")
+    data: dict[str, Any] = {"name": "tiny", "mirrors": [str(raw)], "num_classes": None}
+    data |= {"files": dict(zip(keys, files, strict=True)), "class_names": None}
+    made.write("conf/data/tiny.yaml", json.dumps(data))
+    made.write("conf/sweep/tiny.yaml", SWEEP)
+    return made
+
+
+def trials(project: Python, name: str, database: str = "") -> list[dict[str, Any]]:
+    """All trials of a study, void ones included."""
+    keys = ("number", "state", "value", "params", "attrs", "steps")
+    rows = json.loads(project.python(STUDY.format(name, database)))
+    return [dict(zip(keys, row, strict=True)) for row in rows]
+
+
+def counted(project: Python, name: str, database: str = "") -> list[dict[str, Any]]:
+    return [trial for trial in trials(project, name, database) if "discarded" not in trial["attrs"]]
+
+
+def runs(project: Python, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The MLflow run of a sweep, and its children."""
+    keys = ("id", "status", "tags", "params", "steps", "artifacts")
+    rows = [dict(zip(keys, row, strict=True)) for row in json.loads(project.python(RUNS))]
+    [parent] = [run for run in rows if run["tags"].get("sweep.study") == name]
+    return parent, [r for r in rows if r["tags"].get("mlflow.parentRunId") == parent["id"]]
+
+
+def check(project: Python, name: str, total: int, database: str = "") -> None:
+    """Exactly the trials asked for, none twice, and MLflow says what the study says."""
+    every = trials(project, name, database)
+    ended = [trial for trial in every if "discarded" not in trial["attrs"]]
+    assert len(ended) == total
+    assert {trial["state"] for trial in ended} <= {"COMPLETE", "PRUNED", "FAIL"}
+    assert max(Counter(json.dumps(t["params"], sort_keys=True) for t in ended).values()) == 1
+    lost = [t for t in every if t["attrs"].get("discarded") == "its worker died"]
+    again = Counter(t["attrs"].get("requeued") for t in every)
+    assert all(again[trial["number"]] == 1 for trial in lost if trial["params"])
+    parent, children = runs(project, name)
+    assert parent["status"] == "FINISHED"
+    states = {int(run["tags"]["trial.number"]): run for run in children}
+    assert len(states) == len(children), "one run a trial"
+    for trial in ended:
+        run = states.pop(trial["number"])
+        assert run["tags"]["trial.state"] == trial["state"]
+        assert run["status"] == ("FAILED" if trial["state"] == "FAIL" else "FINISHED")
+        assert run["steps"] == trial["steps"], trial
+    assert {run["status"] for run in states.values()} <= {"KILLED"}, "of those that died"
+
+
+def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    """The processes in which a sweep that runs here trains."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    living = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in living if any("spawn_main" in part for part in child.cmdline())]

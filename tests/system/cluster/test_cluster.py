@@ -1,0 +1,219 @@
+"""Searches over three hosts, one of which is lost: they end with exactly the trials asked for."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.helpers import cluster, sweeps, tiny
+from tests.helpers.cluster import Host, Postgres
+
+pytestmark = pytest.mark.cluster
+
+OPEN = """
+import time
+from pathlib import Path
+from pipeline.study import Store
+store = Store(Path(".sweeps/{name}").resolve(), "{name}", "{database}/optuna")
+study = store.create("minimize")
+"""
+# Until a few trials have ended and the host is amid another one, past its first epoch and with most
+# of them to come.
+AMID = """
+while True:
+    trials = study.get_trials(deepcopy=False)
+    running = [t for t in trials if t.state.name == "RUNNING"]
+    # One that an interrupted search left has none.
+    owners = [t.user_attrs.get("process") for t in running if 0 < len(t.intermediate_values) < 20]
+    amid = [owner["process.host"] for owner in owners if owner]
+    if len(trials) - len(running) >= 2 and "{host}" in amid:
+        break
+    time.sleep(0.1)
+"""
+# Until no worker is at a trial any more.
+LEFT = """
+while len(study.lost()) < sum(t.state.name == "RUNNING" for t in study.get_trials(deepcopy=False)):
+    time.sleep(0.2)
+print([t.state.name for t in study.trials].count("COMPLETE"))
+"""
+HOLD = "with store.lock: print('held', flush=True); time.sleep(600)"
+
+CLUSTERS = {"dask": cluster.dask_cluster, "ray": cluster.ray_cluster}
+
+
+@dataclass(frozen=True)
+class Servers:
+    """What the hosts share.
+
+    Attributes:
+        head: the host on which they run.
+        postgres: that of the studies.
+        tracking: MLflow's address.
+    """
+
+    head: Host
+    postgres: Postgres
+    tracking: str
+
+    @property
+    def database(self) -> str:
+        return self.postgres.address
+
+    def python(self, code: str) -> str:
+        return self.head.run(*self._run(code), MLFLOW_TRACKING_URI=self.tracking).splitlines()[-1]
+
+    def start(self, host: Host, code: str) -> "subprocess.Popen[str]":
+        return host.start(*self._run(code), MLFLOW_TRACKING_URI=self.tracking)
+
+    def sweep(self, host: Host, name: str, *more: str) -> "subprocess.Popen[str]":
+        """Begin a search of trials that take a few seconds each, or go on with it."""
+        # None is pruned: the host that is lost is to be amid a trial still.
+        shared = ["train.epochs=60", "sweep.pruner.n_startup_trials=99"]
+        shared += [f"sweep.name={name}", f"launcher.storage={self.database}/optuna"]
+        command = ["python", "-m", "pipeline.sweep", "sweep=tiny", *shared]
+        return host.start(*command, *more, MLFLOW_TRACKING_URI=self.tracking)
+
+    def wait_until_amid(self, name: str, host: Host, search: "subprocess.Popen[str]") -> None:
+        code = OPEN.format(name=name, database=self.database) + AMID.format(host=host.name)
+        watch = self.start(self.head, code)
+        deadline = time.monotonic() + 300
+        while watch.poll() is None:
+            assert search.poll() is None, f"over before that\n{self.head.logs()}"
+            assert time.monotonic() < deadline, self.head.logs()
+            time.sleep(0.1)
+        assert watch.returncode == 0, self.head.logs()
+
+    def check(self, name: str, total: int) -> None:
+        """Exactly the trials, in MLflow, too; one at least was lost with its host."""
+        sweeps.check(self, name, total, f"{self.database}/optuna")
+        every = sweeps.trials(self, name, f"{self.database}/optuna")
+        assert any(trial["attrs"].get("void") == "its process died" for trial in every)
+
+    @staticmethod
+    def _run(code: str) -> list[str]:
+        return ["python", "-W", "ignore", "-c", code]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Host]]:
+    """Hosts with a project each; none has prepared its data."""
+    raw = tmp_path_factory.mktemp("raw")
+    tiny.write_raw(raw, tiny.split(150), tiny.split(60, seed=1))
+    with cluster.hosts(3) as made:
+        for host in made:
+            project = sweeps.project(host.folder, raw)
+            # None fails: the host that is lost would not be amid that one.
+            project.write("conf/sweep/tiny.yaml", sweeps.SWEEP.replace(", 3.0e+38", ""))
+        yield made
+
+
+@pytest.fixture(scope="module")
+def servers(network: list[Host]) -> Iterator[Servers]:
+    head = network[0]
+    with (
+        cluster.postgres(head) as postgres,
+        cluster.mlflow_server(head, postgres.address) as tracking,
+    ):
+        yield Servers(head, postgres, tracking)
+
+
+@pytest.fixture
+def lost(network: list[Host]) -> Iterator[Host]:
+    """The host that a test loses."""
+    yield network[-1]
+    network[-1].mend()
+    network[-1].kill()
+
+
+def test_first_use_of_a_database_by_many(network: list[Host], servers: Servers) -> None:
+    code = OPEN.format(name="first", database=servers.database)
+    opened = [servers.start(host, code) for host in network * 2]
+    assert [process.wait(60) for process in opened] == [0] * len(opened), network[0].logs()
+
+
+@pytest.mark.parametrize(("launcher", "loss"), [("dask", "cut"), ("ray", "kill")])
+def test_search_outlives_its_interruption_and_a_host(
+    network: list[Host], lost: Host, servers: Servers, launcher: str, loss: str
+) -> None:
+    head, *others = network
+    with CLUSTERS[launcher](head, others) as address:
+        where = [f"launcher={launcher}", f"launcher.address={address}", "sweep.workers=3"]
+        again = [launcher, *where, "sweep.trials=12"]
+        search = servers.sweep(head, *again)
+        servers.wait_until_amid(launcher, lost, search)
+        search.send_signal(signal.SIGINT)
+        assert search.wait(120) == 130, head.logs()
+        complete = servers.python(OPEN.format(name=launcher, database=servers.database) + LEFT)
+        assert int(complete) < 12, "its workers leave their trials"
+        search = servers.sweep(head, *again)
+        servers.wait_until_amid(launcher, lost, search)
+        getattr(lost, loss)()
+        began = time.monotonic()
+        assert search.wait(480) == 0, head.logs()
+        print(f"{launcher}, {loss}: over after {time.monotonic() - began:.0f} s")
+    servers.check(launcher, 12)
+    built = [host.name for host in others if list(host.folder.glob(".sweeps/.data/*/prepared"))]
+    assert built == [host.name for host in others], "each made the data that it lacked"
+
+
+def test_cluster_that_is_too_small_is_one_line(network: list[Host], servers: Servers) -> None:
+    head, other, *_ = network
+    with cluster.ray_cluster(head, [other]) as address:
+        where = ["launcher=ray", f"launcher.address={address}"]
+        assert servers.sweep(head, "small", *where).wait(120) == 1, head.logs()
+    expected = (
+        f"error: launcher.address={address}: the cluster's processors are 1, a search needs 2"
+    )
+    assert head.last_log().splitlines()[-1] == expected
+
+
+def test_searches_started_by_hand(network: list[Host], lost: Host, servers: Servers) -> None:
+    """As SLURM does it: one is cut off amid its trial, and comes back when that is another's."""
+    others = network[1:]
+    each = [servers.sweep(host, "hand", "sweep.workers=1", "sweep.trials=8") for host in others]
+    servers.wait_until_amid("hand", lost, each[0])
+    lost.cut()
+    for host, process in zip(others[:-1], each[:-1], strict=True):
+        assert process.wait(480) == 0, host.logs()
+    lost.mend()
+    each[-1].wait(480)
+    servers.check("hand", 8)
+
+
+def test_search_goes_on_when_its_database_is_back(network: list[Host], servers: Servers) -> None:
+    others = network[1:3]
+    again = ("away", "sweep.workers=1", "sweep.trials=6")
+    each = [servers.sweep(host, *again) for host in others]
+    servers.wait_until_amid("away", others[-1], each[0])
+    servers.postgres.end()
+    assert [process.wait(120) for process in each] == [1, 1], others[0].logs()
+    for host in others:
+        log = host.last_log()
+        assert "Traceback" not in log
+        assert log.splitlines()[-1].startswith("error: launcher.storage: ")
+    servers.postgres.start()
+    each = [servers.sweep(host, *again) for host in others]
+    for host, process in zip(others, each, strict=True):
+        assert process.wait(480) == 0, host.logs()
+    servers.check("away", 6)
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_lock_of_a_lost_host_is_freed(
+    network: list[Host], lost: Host, servers: Servers, seconds: int
+) -> None:
+    """Cut at once, the host has not acknowledged the server's last word; a second later it has."""
+    code = OPEN.format(name=f"lock{seconds}", database=servers.database)
+    holder = servers.start(lost, code + HOLD)
+    deadline = time.monotonic() + 60
+    while "held" not in lost.last_log() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert holder.poll() is None, lost.logs()
+    time.sleep(seconds)
+    lost.cut()
+    began = time.monotonic()
+    servers.python(code + "with store.lock: print(len(study.trials))")
+    assert 5 < time.monotonic() - began < 60

@@ -1,0 +1,203 @@
+"""The whole pipeline, with the real tools, in a copy of the repository."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.data import idx
+from tests.helpers.project import MNIST, STAGES, Project
+
+pytestmark = pytest.mark.slow
+
+
+def test_sample_reaches_its_accuracy(sample: Project) -> None:
+    metrics = json.loads(sample.read("reports/metrics.json"))
+    assert metrics["test_accuracy"] > 0.93
+    assert metrics["test_accuracy_low"] < metrics["test_accuracy"] < metrics["test_accuracy_high"]
+
+
+def test_second_repro_runs_nothing(sample: Project) -> None:
+    assert sample.repro() == []
+
+
+def test_forced_repro_gives_the_same_bytes(edited: Project) -> None:
+    assert edited.repro("--force") == STAGES
+    assert edited.run("git", "diff", "dvc.lock") == ""
+
+
+Edit = Callable[[Project], None]
+
+
+def append(name: str, text: str) -> Edit:
+    return lambda project: project.write(name, project.read(name) + text)
+
+
+def replace(name: str, old: str, new: str) -> Edit:
+    def edit(project: Project) -> None:
+        text = project.read(name)
+        assert text.count(old) == 1, f"{name} has {text.count(old)} times {old!r}"
+        project.write(name, text.replace(old, new))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "stages"),
+    [
+        pytest.param(
+            replace("conf/model/rnn.yaml", "units: 64", "units: 32"),
+            ["compose"],
+            id="an unused group",
+        ),
+        pytest.param(
+            append("params.yaml", "optimizer: {learning_rate: 0.004}\n"),
+            ["compose", "train", "evaluate"],
+            id="learning rate",
+        ),
+        pytest.param(
+            append("params.yaml", "prepare: {seed: 1}\n"),
+            ["compose", "prepare", "train", "evaluate"],
+            id="split seed",
+        ),
+        pytest.param(
+            replace("conf/data/mnist_sample.yaml", "mirrors: [", "mirrors: [/nowhere, "),
+            ["compose"],
+            id="a mirror",
+        ),
+        pytest.param(
+            append("params.yaml", "evaluate: {worst_mistakes: 5}\n"),
+            ["compose", "evaluate"],
+            id="a plot setting",
+        ),
+        pytest.param(
+            append("params.yaml", "tracking: {run_name: again}\n"),
+            ["compose"],
+            id="a name",
+        ),
+        # The model comes out the same, so DVC has nothing to evaluate.
+        pytest.param(append("pipeline/train.py", "# a line\n"), ["train"], id="a line of train.py"),
+        pytest.param(
+            append("pipeline/evaluate.py", "# a line\n"), ["evaluate"], id="a line of evaluate.py"
+        ),
+    ],
+)
+def test_edit_reruns_exactly_what_it_affects(
+    edited: Project, edit: Edit, stages: list[str]
+) -> None:
+    edit(edited)
+    assert edited.repro() == stages
+
+
+def test_malformed_params_stop_the_pipeline_with_one_line(edited: Project) -> None:
+    edited.write("params.yaml", "trian: {epochs: 3}\n")
+    output = edited.run("dvc", "repro", status=255)
+    assert "error: trian" in output
+    assert "params.yaml" in output
+    assert "train" in output
+    assert "Traceback" not in output
+
+
+def test_diffs_tell_what_an_edit_changed(edited: Project) -> None:
+    edited.write("params.yaml", edited.read("params.yaml") + "optimizer: {learning_rate: 0.01}\n")
+    edited.repro()
+    assert "optimizer.learning_rate" in edited.run("dvc", "params", "diff")
+    assert "test_loss" in edited.run("dvc", "metrics", "diff")
+
+
+def test_run_holds_what_is_needed_to_repeat_it(sample: Project) -> None:
+    run = json.loads(
+        sample.python(
+            "import json, mlflow\n"
+            "run, = mlflow.search_runs(search_all_experiments=True, output_format='list',"
+            " filter_string=\"metrics.test_accuracy > 0 and status = 'FINISHED'\","
+            " order_by=['start_time'], max_results=1)\n"
+            "client = mlflow.MlflowClient()\n"
+            "history = client.get_metric_history(run.info.run_id, 'val_accuracy')\n"
+            "print(json.dumps({**run.data.to_dictionary(),"
+            " 'steps': [m.step for m in history],"
+            " 'datasets': [d.dataset.name for d in run.inputs.dataset_inputs],"
+            " 'artifacts': [a.path for a in client.list_artifacts(run.info.run_id)]}))"
+        )
+    )
+    assert run["steps"] == [1, 2, 3, 4]
+    assert run["params"]["train.seed"] == "0"
+    assert {"seed.init", "seed.order", "seed.augment"} <= run["params"].keys()
+    assert run["tags"]["deterministic"] == "true"
+    assert len(run["tags"]["mlflow.source.git.commit"]) == 40
+    assert {"cpu", "threads", "git.dirty", "data.sha256", "version.keras"} <= run["tags"].keys()
+    assert run["datasets"] == [f"mnist_sample-{s}" for s in ("train", "validation", "test")]
+    assert {"composed.yaml", "history.csv", "reports"} <= set(run["artifacts"])
+    metrics = json.loads(sample.read("reports/metrics.json"))
+    assert metrics.items() <= run["metrics"].items()
+
+
+def test_dvc_tells_and_draws_the_results(sample: Project) -> None:
+    assert "test_accuracy" in sample.run("dvc", "metrics", "show")
+    drawn = sample.run("dvc", "plots", "show", "--out", "dvc_plots")
+    page = (sample.folder / "dvc_plots/index.html").read_text()
+    assert "index.html" in drawn
+    assert "mistakes.png" in page
+    assert page.count("vega-lite") >= 6
+
+
+def test_experiments_compose_and_land_in_the_real_store(edited: Project) -> None:
+    before = edited.runs()
+    edited.run("dvc", "exp", "run", "--temp", "-S", "model=mlp", "-S", "+train.epochs=2")
+    edited.run("dvc", "exp", "run", "--queue", "-S", "model=rnn,softmax", "-S", "+train.epochs=1")
+    edited.run("dvc", "queue", "start", "--jobs", "2")
+    deadline = time.monotonic() + 300
+    while "Queued" in (status := edited.run("dvc", "queue", "status")) or "Running" in status:
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
+    assert status.count("Success") == 2, status
+    assert edited.runs() == before + 3
+    shown = edited.run("dvc", "exp", "show", "--csv")
+    assert shown.count("Success") + shown.count("branch") >= 3
+
+
+def test_own_data_set_is_one_yaml_file(edited: Project, tmp_path: Path) -> None:
+    # Bars: the class says which third of a 12 × 20 image is light.
+    rng = np.random.default_rng(0)
+    for name, count in (("train", 300), ("test", 60)):
+        labels = np.arange(count, dtype=np.uint8) % 3
+        images = rng.integers(0, 100, (count, 12, 20), np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[label * 4 : label * 4 + 4] += 150
+        (tmp_path / f"{name}.images").write_bytes(idx.dump(images))
+        (tmp_path / f"{name}.labels").write_bytes(idx.dump(labels))
+    edited.write(
+        "conf/data/bars.yaml",
+        f"""
+name: bars
+mirrors: ['{tmp_path}']
+files:
+  train_images: {{name: train.images}}
+  train_labels: {{name: train.labels}}
+  test_images: {{name: test.images}}
+  test_labels: {{name: test.labels}}
+num_classes: null
+class_names: [top, middle, bottom]
+""",
+    )
+    edited.write("params.yaml", "data: bars\ntrain: {epochs: 10, batch_size: 32}\n")
+    assert edited.repro() == STAGES
+    assert json.loads(edited.read("reports/metrics.json"))["test_accuracy"] > 0.9
+    assert "top,top" in edited.read("reports/predictions.csv")
+    assert "bars-classifier" in edited.python(
+        "import mlflow; print(mlflow.MlflowClient()"
+        ".get_model_version_by_alias('bars-classifier', 'champion').name)"
+    )
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason="MNIST's files are not beside the checkout")
+def test_mnist_reaches_99_percent(tmp_path: Path) -> None:
+    # Where the first of its mirrors is: beside the checkout.
+    (tmp_path / "shared/datasets").mkdir(parents=True)
+    (tmp_path / "shared/datasets/mnist").symlink_to(MNIST)
+    project = Project.copy(tmp_path / "checkout", "experiment: default\n")
+    assert project.repro() == STAGES
+    assert json.loads(project.read("reports/metrics.json"))["test_accuracy"] >= 0.99

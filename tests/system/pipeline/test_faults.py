@@ -1,0 +1,148 @@
+"""What the system may refuse: each is one clear error, after which `dvc repro` mends everything."""
+
+import ctypes
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.project import STAGES, Project
+
+pytestmark = pytest.mark.slow
+
+PARAMS = "data: mnist_sample\nexperiment: debug\n"
+OUTPUTS = ["composed.yaml", "data", "models", "reports"]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The pipeline as it ends where nothing goes wrong."""
+    project = Project.copy(tmp_path_factory.mktemp("reference"), PARAMS)
+    project.repro()
+    return project
+
+
+@pytest.fixture
+def project(reference: Project, tmp_path: Path) -> Project:
+    """Everything that the pipeline has made, without DVC's cache of it."""
+    shutil.copytree(reference.folder, tmp_path / "project", symlinks=True)
+    for name in (".dvc/cache", "mlflow.db", "mlruns"):
+        path = tmp_path / "project" / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return Project(tmp_path / "project")
+
+
+def no_file_beyond(size: int) -> Callable[[], None]:
+    """A limit that acts as a full disk does, in the middle of a file."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def as_one_without_privilege() -> None:
+    """Root writes into any folder, unless it gives that up: CAP_DAC_OVERRIDE, prctl(2)."""
+    for capability in (1, 2):
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+
+
+def refused(project: Project, stage: str, limit: Callable[[], None]) -> str:
+    """Run a stage under a limit; the last line that it prints."""
+    result = subprocess.run(
+        [sys.executable, "-m", f"pipeline.{stage}"],
+        cwd=project.folder,
+        env=project.environment(),
+        preexec_fn=limit,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1, result.stdout
+    assert "Traceback" not in result.stdout
+    return result.stdout.splitlines()[-1]
+
+
+def files(project: Project) -> dict[str, bytes]:
+    """What has been made, and what was left beside it."""
+    return {
+        str(path.relative_to(project.folder)): path.read_bytes()
+        for name in OUTPUTS
+        for path in sorted({project.folder / name, *(project.folder / name).rglob("*")})
+        if path.is_file()
+    }
+
+
+OUTPUT = {
+    "compose": "composed.yaml",
+    "fetch": "data/raw",
+    "prepare": "data/prepared",
+    "train": "models",
+    "evaluate": "reports",
+}
+
+
+@pytest.mark.parametrize(
+    ("stage", "size"),
+    [("compose", 100), ("fetch", 100_000), ("prepare", 100_000), ("train", 2_000_000)],
+)
+def test_full_disk(reference: Project, project: Project, stage: str, size: int) -> None:
+    whole = files(reference)
+    output = project.folder / OUTPUT[stage]
+    shutil.rmtree(output) if output.is_dir() else output.unlink()
+    line = refused(project, stage, no_file_beyond(size))
+    assert line.startswith("error: ")
+    assert "File too large" in line
+    left = files(project)
+    assert left.items() <= whole.items(), "nothing half-written has a name that counts"
+    project.run("python", "-m", f"pipeline.{stage}")
+    assert files(project) == whole
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_folder_without_permission(reference: Project, project: Project, stage: str) -> None:
+    output = project.folder / OUTPUT[stage]
+    folder = output if output.is_dir() else project.folder
+    folder.chmod(0o555)
+    line = refused(project, stage, as_one_without_privilege)
+    folder.chmod(0o755)
+    assert line.startswith("error: [Errno 13] Permission denied: ")
+    assert files(project) == files(reference)
+
+
+def test_two_pipelines_at_once(reference: Project, tmp_path: Path) -> None:
+    project = Project.copy(tmp_path / "both", PARAMS)
+    both = [project.start("dvc", "repro") for _ in range(2)]
+    printed = [process.communicate(timeout=600)[0] for process in both]
+    assert 0 in [process.returncode for process in both], printed
+    assert not any("Traceback" in text for text in printed), printed
+    project.run("dvc", "repro")
+    assert project.read("dvc.lock") == reference.read("dvc.lock")
+    assert statuses(project) == ["FINISHED"]
+
+
+def statuses(project: Project) -> list[str]:
+    """Of all MLflow runs."""
+    return project.python(
+        "import mlflow; print(*(run.info.status for run in"
+        " mlflow.search_runs(search_all_experiments=True, output_format='list')))"
+    ).split()
+
+
+JUMPING_CLOCK = """
+import random, time
+real, real_ns, jump = time.time, time.time_ns, random.Random(0)
+time.time = lambda: real() + jump.choice([-1e7, 0, 1e6])
+time.time_ns = lambda: real_ns() + jump.choice([-1, 0, 1]) * 10**16
+"""
+
+
+def test_clock_that_jumps(reference: Project, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(JUMPING_CLOCK)
+    project = Project.copy(tmp_path / "project", PARAMS)
+    jumping = Project(project.folder, {"PYTHONPATH": str(tmp_path)})
+    jumping.kill_when("epoch 1/")
+    jumping.repro()
+    assert jumping.read("dvc.lock") == reference.read("dvc.lock")
+    assert statuses(jumping) == ["FINISHED"]

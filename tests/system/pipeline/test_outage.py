@@ -1,0 +1,93 @@
+"""Training where the MLflow store fails: nothing is lost, and the run is completed later."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import server
+from tests.helpers.project import Project
+
+pytestmark = pytest.mark.slow
+
+PARAMS = "data: mnist_sample\nexperiment: debug\ntrain.epochs: 3\n"
+RUNS = """
+import json, mlflow
+client = mlflow.MlflowClient()
+print(json.dumps([
+    [run.info.status, "test_accuracy" in run.data.metrics,
+     [m.step for m in client.get_metric_history(run.info.run_id, "val_loss")]]
+    for run in mlflow.search_runs(search_all_experiments=True, output_format="list")
+]))
+"""
+WHOLE = [["FINISHED", True, [1, 2, 3]]]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project.copy(tmp_path_factory.mktemp("reference"), PARAMS)
+    project.repro()
+    return project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project that has its data, in a folder with a hard name."""
+    project = Project.copy(tmp_path / "Größe 9 ×", PARAMS)
+    project.run("dvc", "repro", "prepare")
+    return project
+
+
+def runs(project: Project) -> list[list[object]]:
+    return json.loads(project.python(RUNS))
+
+
+def test_training_outlives_the_tracking_server(
+    reference: Project, project: Project, tmp_path: Path
+) -> None:
+    port = server.free_port()
+    away = Project(project.folder, server.variables(port))
+    with server.mlflow(tmp_path / "server", port) as process:
+        with away.start("python", "-m", "pipeline.train") as training:
+            assert training.stdout is not None
+            for line in training.stdout:
+                if "epoch 1/" in line:
+                    server.end(process)
+                    break
+            output = training.stdout.read()
+        assert training.returncode == 0, output
+    assert "warning: tracking is behind" in output
+    assert "make track" in output
+    assert "Traceback" not in output
+    assert "tracking is behind" in away.run("dvc", "repro")
+    assert away.read("dvc.lock") == reference.read("dvc.lock")
+    assert "error: MLflow store" in away.run("python", "-m", "pipeline.track", status=1)
+    with server.mlflow(tmp_path / "server", port):
+        for _ in range(2):
+            away.run("python", "-m", "pipeline.track")
+            assert runs(away) == WHOLE
+
+
+def test_training_outlives_a_locked_database(reference: Project, project: Project) -> None:
+    project.run("python", "-c", "from pipeline import tracking; tracking.connect('mnist')")
+    with sqlite3.connect(project.folder / "mlflow.db", isolation_level=None) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        output = project.run("python", "-m", "pipeline.train")
+        holder.execute("ROLLBACK")
+    assert "warning: tracking is behind" in output
+    assert "database is locked" in output
+    assert "Traceback" not in output
+    project.run("dvc", "repro")
+    assert project.read("dvc.lock") == reference.read("dvc.lock")
+    assert runs(project) == WHOLE
+
+
+def test_corrupt_database_is_one_clear_error_and_nothing_is_lost(project: Project) -> None:
+    (project.folder / "mlflow.db").write_bytes(b"garbage" * 1000)
+    output = project.run("python", "-m", "pipeline.train", status=1)
+    assert output.splitlines()[-1].startswith("error: MLflow store")
+    assert "Traceback" not in output
+    (project.folder / "mlflow.db").unlink()
+    project.run("dvc", "repro")
+    assert runs(project) == WHOLE

@@ -1,0 +1,63 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.helpers.project import Project
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    params = "data: mnist_sample\nexperiment: debug\n"
+    project = Project.copy(tmp_path_factory.mktemp("verify"), params)
+    project.repro()
+    project.commit()
+    return project
+
+
+def test_verify_finds_the_same_files(project: Project) -> None:
+    before = project.run("git", "status", "--porcelain")
+    output = project.run("python", "-m", "pipeline.verify")
+    assert output.splitlines()[-1] == "21 of 21 files are as dvc.lock says"
+    assert project.run("git", "status", "--porcelain") == before
+    assert project.runs() == 1, "it keeps its run to itself"
+
+
+def test_verify_names_each_file_that_differs(project: Project, tmp_path: Path) -> None:
+    """In a clone whose dvc.lock says of some files what is not so."""
+    project.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    lock = yaml.safe_load(clone.read("dvc.lock"))
+    stages = lock["stages"]
+    stages["train"]["outs"][0]["md5"] = "0" * 32
+    # Of one folder the list of its files is known, and one of them another; of one it is not.
+    raw, prepared = stages["fetch"]["outs"][0], stages["prepare"]["outs"][0]
+    cache = project.folder / ".dvc/cache/files/md5"
+    listed = json.loads((cache / raw["md5"][:2] / raw["md5"][2:]).read_text())
+    listed[0]["md5"] = "1" * 32
+    raw["md5"] = "2" * 32 + ".dir"
+    target = clone.folder / ".dvc/cache/files/md5/22" / ("2" * 30 + ".dir")
+    target.parent.mkdir(parents=True)
+    target.write_text(json.dumps(listed))
+    prepared["md5"] = "3" * 32 + ".dir"
+    clone.write("dvc.lock", yaml.safe_dump(lock))
+    output = clone.run("python", "-m", "pipeline.verify", status=1)
+    differs = [line for line in output.splitlines() if line.startswith("differs")]
+    assert differs == [
+        f"differs: data/raw/{listed[0]['relpath']}",
+        "differs: data/prepared",
+        f"differs: {stages['train']['outs'][0]['path']}",
+    ]
+
+
+def test_verify_compares_equal_inputs_alone(project: Project, tmp_path: Path) -> None:
+    project.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    clone.write("pipeline/idx.py", clone.read("pipeline/idx.py") + "# a line\n")
+    output = clone.run("python", "-m", "pipeline.verify", status=1)
+    assert output.startswith("error: dvc.lock was made with another pipeline/idx.py")
+    (clone.folder / "dvc.lock").unlink()
+    assert "there is no dvc.lock" in clone.run("python", "-m", "pipeline.verify", status=1)

@@ -1,0 +1,88 @@
+"""The best trial as a preset: what it composes to, and what the real stage makes of it."""
+
+import json
+
+import pytest
+
+from tests.helpers.project import Project
+
+pytestmark = pytest.mark.slow
+
+SEARCH = """
+name: digits
+metric: val_accuracy
+direction: maximize
+trials: 4
+workers: 2
+sampler: {_target_: optuna.samplers.RandomSampler, seed: 1}
+pruner: {_target_: optuna.pruners.NopPruner}
+max_failed_fraction: 0.5
+replicates: false
+params:
+  model: choice(mlp, cnn)
+  model.filters: {when: model=cnn, space: "choice([8, 16], [16, 16])"}
+  model.dropout: {when: model=mlp, space: "interval(0.0, 0.5)"}
+  optimizer: choice(adam, momentum)
+  optimizer.learning_rate: tag(log, interval(1e-3, 1e-1))
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    params = "data: mnist_sample\nexperiment: debug\ntrain.epochs: 3\nmodel: null\n"
+    project = Project.copy(tmp_path_factory.mktemp("promote"), params)
+    project.write("conf/sweep/digits.yaml", SEARCH)
+    project.run("python", "-m", "pipeline.sweep", "sweep=digits")
+    return project
+
+
+def test_promoted_trial_gives_its_metric_to_the_bit(project: Project) -> None:
+    output = project.run("make", "-o", ".venv/.requirements.txt.ready", "promote", "STUDY=digits")
+    assert "conf/experiment/best_digits.yaml: dvc exp run -S experiment=best_digits" in output
+    trial = json.loads(
+        project.python(
+            "import json; from pathlib import Path; from pipeline.study import Store;"
+            "best = Store(Path('.sweeps/digits').resolve(), 'digits').open().best_trial;"
+            "print(json.dumps([best.value, best.user_attrs]))"
+        )
+    )
+    head = project.read("conf/experiment/best_digits.yaml")
+    assert f"# Validation accuracy: {trial[0]!r}" in head
+    project.write("params.yaml", "experiment: best_digits\n")
+    project.repro()
+    metrics = json.loads(project.read("models/metrics.json"))
+    rows = trial[1]["history"]
+    best = min(rows, key=lambda row: row["val_loss"])
+    assert metrics["validation_accuracy"] == trial[0]
+    assert metrics["validation_loss"] == best["val_loss"]
+    assert metrics["train_loss"] == best["loss"]
+    assert metrics["best_epoch"] == best["epoch"]
+    assert "test_accuracy" in project.read("reports/metrics.json")
+
+
+def test_preset_composes_to_the_trial(project: Project) -> None:
+    """Whatever was searched: groups, values, lists, and what the base already changed."""
+    code = """
+from pipeline import config
+from pipeline.promote import _preset
+from pathlib import Path
+for n, overrides in enumerate((
+    ["experiment=first_network", "data=mnist_sample", "train.threads=1"],
+    ["model=cnn", "model.filters=[8,16]", "augment=affine", "schedule=constant"],
+    ["model=rnn", "optimizer=momentum", "optimizer.nesterov=false", "+optimizer.clipnorm=1.0"],
+    ["schedule=cosine", "optimizer.learning_rate=0.1", "tracking.run_name='a: \\\\'b\\\\''"],
+)):
+    path = Path(f"conf/experiment/try_{n}.yaml")
+    path.write_text(_preset(path.stem, overrides, ""))
+    assert config.compose([f"experiment={path.stem}"]) == config.compose(overrides), overrides
+    path.unlink()
+print("same")
+"""
+    assert project.python(code) == "same"
+
+
+def test_unknown_study_is_one_line(project: Project) -> None:
+    output = project.run("python", "-m", "pipeline.promote", "digit", status=1)
+    assert output.startswith("error: no study 'digit'")
+    assert "did you mean digits?" in output
+    assert output.count("\n") == 1

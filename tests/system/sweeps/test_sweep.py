@@ -1,0 +1,194 @@
+"""Searches with the real tools, on the tiny data set: stopped in every way, they end whole."""
+
+import csv
+import os
+import pty
+import re
+import signal
+import subprocess
+import termios
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.helpers import server, sweeps, tiny
+from tests.helpers.project import Project
+from tests.helpers.sweeps import check, counted, runs, trials, workers
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose data are the tiny ones, prepared, and whose trainings take a moment."""
+    folder = tmp_path_factory.mktemp("sweep")
+    raw = tiny.write_raw(folder / "raw", tiny.split(150), tiny.split(60, seed=1))
+    (folder / "project").mkdir()
+    project = sweeps.project(folder / "project", raw)
+    project.run("dvc", "repro", "prepare")
+    return project
+
+
+def command(*arguments: str) -> list[str]:
+    return ["python", "-m", "pipeline.sweep", "sweep=tiny", *arguments]
+
+
+def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
+    make = ["make", "-o", ".venv/.requirements.txt.ready", "sweep", "SWEEP=tiny"]
+    output = project.run(*make, "TRIALS=10", "WORKERS=2", "ARGS=model.activation=relu")
+    assert output.count("\ntrial ") == 10
+    check(project, "tiny", 10)
+    ended = counted(project, "tiny")
+    states = Counter(trial["state"] for trial in ended)
+    assert all(states[state] for state in ("COMPLETE", "PRUNED", "FAIL")), states
+    for trial in ended:
+        if trial["state"] == "FAIL":
+            assert "UserError: the loss is" in trial["attrs"]["failure"]
+            assert trial["params"]["optimizer.learning_rate"] == 3e38
+        if trial["state"] == "COMPLETE":
+            best = min(trial["attrs"]["history"], key=lambda row: row["val_loss"])
+            assert trial["value"] == best["val_loss"]
+    # The same command with more trials keeps these; with as many it does nothing.
+    assert "\ntrial " not in project.run(*command("sweep.trials=10"))
+    shown = _on_terminal(project, *command())
+    assert len(re.findall(r"(?<!best is )trial \d+: ", shown)) == 2
+    assert re.search(r"tiny: .* 12/12 .*0 running, \d+ pruned, \d+ failed, best \d", shown)
+    check(project, "tiny", 12)
+    assert counted(project, "tiny")[:10] == ended
+    parent, children = runs(project, "tiny")
+    assert {"trials.csv", "history.png", "slices.png", "parallel.png"} <= set(parent["artifacts"])
+    assert {run["tags"]["process.id"] for run in children} != {parent["tags"]["process.id"]}
+    complete = [t for t in counted(project, "tiny") if t["state"] == "COMPLETE"]
+    best = min(complete, key=lambda trial: trial["value"])
+    assert parent["tags"]["best.trial"] == str(best["number"])
+    child = children[0]
+    assert child["params"]["model.depth"] == "1"
+    assert child["params"]["train.threads"] == str(max(len(os.sched_getaffinity(0)) // 2, 1))
+    assert {"seed.init", "model.width", "optimizer.learning_rate"} <= set(child["params"])
+    with (project.folder / ".sweeps/tiny/findings/trials.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 12
+
+
+def _on_terminal(project: Project, *command: str) -> str:
+    """Run a command whose output is a terminal; return what that shows, one line over another."""
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (40, 200))
+    process = subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=project.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=its,
+        stderr=its,
+    )
+    os.close(its)
+    shown = b""
+    with suppress(OSError):  # on Linux this is how the other side's end is told
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    assert process.wait() == 0, shown.decode()
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_other_question_under_the_same_name_is_refused(project: Project) -> None:
+    project.run(*command("sweep.name=asked", "sweep.trials=1"))
+    for change in ("train.epochs=2", "model.activation=tanh", "prepare.seed=1"):
+        output = project.run(*command("sweep.name=asked", "sweep.trials=2", change), status=1)
+        assert "error: the search asked has begun with another question" in output
+        assert (change.split("=")[0] if "prepare" not in change else "data") in output
+    assert len(counted(project, "asked")) == 1
+
+
+def test_mistake_is_one_line_before_any_trial(project: Project) -> None:
+    for argument in (
+        "sweep.trails=3",
+        "model.width=8",
+        "sweep.params.model.depht='range(1,3)'",
+        "sweep.pruner={_target_: optuna.pruners.NopPruner}",  # a merge: the former's arguments stay
+        "sweep.sampler._target_=optuna.pruners.NopPruner",
+    ):
+        output = project.run(*command("sweep.name=mistake", argument), status=1)
+        assert output.startswith("error: ")
+        assert output.count("\n") == 1
+    assert not (project.folder / ".sweeps/mistake/journal").exists()
+
+
+def test_hopeless_search_stops(project: Project) -> None:
+    output = project.run(
+        *command("sweep.name=hopeless", "sweep.max_failed_fraction=0.1", "sweep.trials=90"),
+        status=1,
+    )
+    assert "trials failed, more than sweep.max_failed_fraction, 0.1" in output
+    assert "the loss is" in output.splitlines()[-1]
+    assert runs(project, "hopeless")[0]["status"] == "FAILED"
+
+
+def test_killed_workers_and_parents_lose_no_trial(project: Project) -> None:
+    """Kill -9 of a worker and of the parent, then Ctrl-C; at last to the end, all one command."""
+    again = command("sweep.name=killed", "sweep.trials=14")
+    process = project.start(*again)
+    _wait_for_trials(process, 2)
+    workers(process)[0].kill()
+    _wait_for_trials(process, 2)  # it goes on
+    orphans = workers(process)
+    process.kill()
+    process.communicate()
+    _, alive = psutil.wait_procs(orphans, timeout=20)
+    assert not alive, "workers end with their parent"
+    process = project.start(*again)
+    _wait_for_trials(process, 2)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert (process.returncode, output.strip()) == (130, "interrupted")
+    assert len(counted(project, "killed")) >= 6
+    assert runs(project, "killed")[0]["status"] == "KILLED"
+    project.run(*again)
+    check(project, "killed", 14)
+    assert any(t["attrs"].get("void") == "its process died" for t in trials(project, "killed"))
+
+
+def _wait_for_trials(process: "subprocess.Popen[str]", count: int) -> None:
+    """Read what a search prints until so many trials have ended."""
+    assert process.stdout is not None
+    output = []
+    for line in process.stdout:
+        output.append(line)
+        count -= line.startswith("trial ")
+        if count == 0:
+            return
+    raise AssertionError("".join(output))
+
+
+def test_search_outlives_the_tracking_server(project: Project, tmp_path: Path) -> None:
+    port = server.free_port()
+    away = Project(project.folder, server.variables(port))
+    again = command("sweep.name=away", "sweep.trials=6")
+    with server.mlflow(tmp_path / "server", port) as tracking, away.start(*again) as process:
+        _wait_for_trials(process, 2)
+        server.end(tracking)
+        assert process.stdout is not None
+        output = process.stdout.read()
+    assert process.returncode == 0, output
+    assert "warning: tracking is behind" in output
+    assert "Traceback" not in output
+    ended = counted(away, "away")
+    assert len(ended) == 6
+    with server.mlflow(tmp_path / "server", port):
+        assert "\ntrial " not in away.run(*again)
+        check(away, "away", 6)
+    assert counted(away, "away") == ended
+
+
+def test_seeds_are_replicates(project: Project) -> None:
+    output = project.run("python", "-m", "pipeline.sweep", "sweep=seeds", "sweep.trials=3")
+    assert "standard deviation" in output
+    assert "3 seeds" in output
+    values = [trial["value"] for trial in counted(project, "seeds")]
+    assert f"mean {sum(values) / 3:.4f}" in output
+    assert "best is" not in output
+    refused = project.run("python", "-m", "pipeline.promote", "seeds", status=1)
+    assert "error: seeds: its trials differ in their seeds alone" in refused

@@ -1,0 +1,121 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.config.instantiation import instantiate_section
+from pipeline.models import Shape, cnn, mlp, rnn, sequential
+
+Build = Callable[[Shape], Any]
+
+
+def with_mlp(**settings: Any) -> Build:
+    return lambda shape: mlp(shape, 3, **{"depth": 2, "width": 5, **settings})
+
+
+def with_cnn(**settings: Any) -> Build:
+    defaults = {"filters": [4, 6], "kernel_sizes": [7, 4], "strides": [3, 2], "units": 5}
+    return lambda shape: cnn(shape, 3, **{**defaults, **settings})
+
+
+def with_rnn(**settings: Any) -> Build:
+    return lambda shape: rnn(shape, 3, **{"cell": "lstm", "depth": 1, "units": 4, **settings})
+
+
+def with_sequential(shape: Shape) -> Any:
+    import keras
+
+    return sequential(shape, 3, [keras.layers.Flatten(), keras.layers.Dense(4)])
+
+
+MODELS: dict[str, Build] = {
+    "softmax": with_mlp(depth=0, width=0),
+    "mlp": with_mlp(),
+    "mlp with all": with_mlp(activation="tanh", batch_norm=True, dropout=0.5),
+    "cnn": with_cnn(),
+    "cnn with all": with_cnn(batch_norm=True, dropout=0.5),
+    "cnn without dense": with_cnn(units=0),
+    "lstm": with_rnn(),
+    "gru": with_rnn(cell="gru", depth=2, dropout=0.5),
+    "sequential": with_sequential,
+}
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (28, 20)])
+@pytest.mark.parametrize("build", MODELS.values(), ids=MODELS.keys())
+def test_raw_pixels_become_class_probabilities(build: Build, shape: Shape) -> None:
+    model = build(shape)
+    assert model.input_shape == (None, *shape)
+    assert model.inputs[0].dtype == "uint8"
+    images = np.random.default_rng(0).integers(0, 256, (5, *shape), np.uint8)
+    probabilities = np.asarray(model(images))
+    assert probabilities.shape == (5, 3)
+    assert probabilities.min() >= 0
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+
+
+def test_pixels_are_scaled_to_one() -> None:
+    import keras
+
+    model = with_sequential((8, 8))
+    scaled = keras.Model(model.inputs, model.layers[0].output)(np.full((1, 8, 8), 255, np.uint8))
+    np.testing.assert_allclose(scaled, 1.0)
+
+
+def kinds(model: Any) -> list[str]:
+    return [type(layer).__name__ for layer in model.layers]
+
+
+@pytest.mark.parametrize("depth", [0, 1, 4])
+def test_depth_counts_hidden_layers(depth: int) -> None:
+    assert kinds(with_mlp(depth=depth)((8, 8))).count("Dense") == depth + 1
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_depth_counts_recurrent_layers(depth: int) -> None:
+    assert kinds(with_rnn(depth=depth, cell="gru")((8, 8))).count("GRU") == depth
+
+
+def test_softmax_regression_is_one_matrix() -> None:
+    assert MODELS["softmax"]((8, 8)).count_params() == 64 * 3 + 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "biases"),
+    [
+        ({}, [True, True]),
+        ({"use_bias": False}, [False, True]),
+        ({"batch_norm": True}, [False, True]),
+    ],
+)
+def test_batch_norm_takes_the_place_of_the_bias(
+    settings: dict[str, Any], biases: list[bool]
+) -> None:
+    model = with_mlp(depth=1, **settings)((8, 8))
+    assert [layer.use_bias for layer in model.layers if "Dense" in type(layer).__name__] == biases
+    assert ("BatchNormalization" in kinds(model)) == ("batch_norm" in settings)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize("build", [with_mlp, with_cnn, with_rnn])
+def test_dropout_is_there_when_it_drops(build: Callable[..., Build], dropout: float) -> None:
+    assert ("Dropout" in kinds(build(dropout=dropout)((8, 8)))) == (dropout > 0)
+
+
+def test_each_layer_has_initial_weights_of_its_own() -> None:
+    import keras
+
+    settings = {
+        "_target_": "pipeline.models.mlp",
+        "depth": 3,
+        "width": 64,
+        "kernel_initializer": {"_target_": "keras.initializers.RandomNormal", "_partial_": True},
+    }
+    keras.utils.set_random_seed(0)
+    model = instantiate_section("model", settings, image_shape=(8, 8), num_classes=64)
+    kernels = [w.numpy() for w in model.trainable_variables if w.path.endswith("kernel")]
+    assert [kernel.shape for kernel in kernels] == [(64, 64)] * 4
+    for i, kernel in enumerate(kernels):
+        for other in kernels[i + 1 :]:
+            assert (kernel != other).any()

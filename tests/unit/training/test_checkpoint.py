@@ -1,0 +1,149 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.artifacts.keras_file import save_model
+from pipeline.config.schema import Config
+from pipeline.training.checkpoint import Checkpoints, State, fingerprint
+from pipeline.training.loop import Trained, train
+from tests.helpers.configs import MakeConfig, changed, without_speed
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it, nothing is saved on its account."""
+
+
+def kill_after(epoch: int) -> Callable[[int, dict[str, float]], None]:
+    def on_epoch(number: int, row: dict[str, float]) -> None:
+        if number == epoch:
+            raise Killed
+
+    return on_epoch
+
+
+def state(epochs: int) -> State:
+    arrays = [np.arange(6.0).reshape(2, 3), np.array(epochs)]
+    history = [{"epoch": n, "val_loss": 1 / n} for n in range(1, epochs + 1)]
+    return State(history, arrays, arrays[:1], arrays[1:])
+
+
+def equal(one: State, two: State) -> bool:
+    return one.history == two.history and all(
+        np.array_equal(a, b)
+        for name in ("variables", "optimizer", "best")
+        for a, b in zip(getattr(one, name), getattr(two, name), strict=True)
+    )
+
+
+def test_newest_state_comes_back(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c")
+    assert checkpoints.load() is None
+    for epochs in (1, 2, 10):
+        checkpoints.save(state(epochs), last=True)
+    loaded = Checkpoints(tmp_path / "c").load()
+    assert loaded is not None
+    assert equal(loaded, state(10))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: b"",
+        lambda content: b"not a checkpoint",
+        lambda content: content[:300] + bytes([content[300] ^ 1]) + content[301:],
+    ],
+    ids=["truncated", "empty", "text", "a bit flipped"],
+)
+def test_damaged_checkpoint_is_set_aside_for_the_one_before(
+    tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(state(1), last=True)
+    checkpoints.save(state(2), last=True)
+    newest = max(tmp_path.glob("epoch-*"))
+    newest.write_bytes(damage(newest.read_bytes()))
+    loaded = checkpoints.load()
+    assert loaded is not None
+    assert equal(loaded, state(1))
+    assert "is damaged" in caplog.text
+    assert newest.with_name(f"damaged-{newest.name}").exists()
+
+
+def test_checkpoints_wait_until_training_has_paid_for_them(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    big = [np.random.default_rng(0).random(2_000_000)]
+    checkpoints.save(State([{"epoch": 1}], big, big, big), last=False)
+    checkpoints.save(State([{"epoch": 1}, {"epoch": 2}], big, big, big), last=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-000001"]
+
+
+def test_fingerprint_tells_every_change_that_shapes_the_result(
+    cfg: MakeConfig, prepared: Path
+) -> None:
+    changes = ["train.seed=1", "optimizer.learning_rate=0.1", "model=rnn", "augment=none"]
+    prints = {fingerprint(cfg(*overrides), prepared) for overrides in ([], *([c] for c in changes))}
+    assert len(prints) == 5
+    same = ["tracking.run_name=x", "evaluate.worst_mistakes=3", "fetch.retries=1"]
+    assert fingerprint(cfg(*same), prepared) == fingerprint(cfg(), prepared)
+
+
+TINY = ("train.epochs=5", "train.batch_size=32")
+
+
+def saved(trained: Trained, folder: Path) -> bytes:
+    save_model(trained.model, folder / "model.keras")
+    return (folder / "model.keras").read_bytes()
+
+
+def resumed(cfg: Config, prepared: Path, folder: Path, kills: list[int]) -> Trained:
+    for epoch in kills:
+        with pytest.raises(Killed):
+            train(cfg, prepared, kill_after(epoch), Checkpoints(folder))
+    return train(cfg, prepared, checkpoints=Checkpoints(folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "kills"),
+    [
+        (["model=mlp", "model.dropout=0.5", "augment=affine", "optimizer=adam"], [1, 3]),
+        (["model=cnn", "model.dropout=0.2", "augment=shift", "optimizer=adamw"], [2, 4]),
+        (["model=rnn", "model.dropout=0.3", "augment=none", "optimizer=momentum"], [1, 2, 3]),
+        (["model=softmax", "augment=shift", "optimizer=adagrad", "schedule=cosine"], [3]),
+        (["model=mlp", "optimizer=sgd", "schedule=constant", "augment=none"], [5]),
+        (
+            # A rate that makes later epochs worse: it stops early, and the best lies behind.
+            [
+                *("model=mlp", "model.batch_norm=true", "optimizer=sgd", "schedule=constant"),
+                *("optimizer.learning_rate=3.0", "train.epochs=30", "train.patience=2"),
+            ],
+            [1, 2],
+        ),
+    ],
+    ids=["mlp adam", "cnn adamw", "rnn momentum", "softmax adagrad", "last epoch", "early stop"],
+)
+def test_killed_training_ends_in_the_same_bytes(
+    cfg: MakeConfig, prepared: Path, tmp_path: Path, overrides: list[str], kills: list[int]
+) -> None:
+    settings = cfg(*TINY, *overrides)
+    whole = train(settings, prepared)
+    again = resumed(settings, prepared, tmp_path / "checkpoints", kills)
+    assert saved(again, tmp_path) == saved(whole, tmp_path)
+    assert without_speed(again.history) == without_speed(whole.history)
+
+
+@pytest.mark.slow
+def test_resume_reports_the_epochs_that_lie_behind(
+    cfg: MakeConfig, prepared: Path, tmp_path: Path
+) -> None:
+    settings = cfg(*TINY, "model=softmax")
+    with pytest.raises(Killed):
+        train(settings, prepared, kill_after(2), Checkpoints(tmp_path))
+    seen: list[int] = []
+    train(settings, prepared, lambda epoch, row: seen.append(epoch), Checkpoints(tmp_path))
+    assert seen == [1, 2, 3, 4, 5]
+    more = changed(settings, train=changed(settings.train, seed=1))
+    assert fingerprint(more, prepared) != fingerprint(settings, prepared)
