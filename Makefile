@@ -16,7 +16,9 @@ export DVC_NO_ANALYTICS := true
 
 .PHONY: help
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
+	@sed -nE 's/^##@ (.*)/\n\1/p; s/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+##@ Set-up
 
 .PHONY: setup
 setup: $(READY)  ## make .venv from the locked requirements
@@ -35,6 +37,8 @@ $(READY): $(LOCK)
 		> $$site/mnist_pipeline.pth
 	@touch $@
 
+##@ Pipeline
+
 .PHONY: repro
 repro: $(READY)  ## run the pipeline: the stages that are out of date
 	@python -m pipeline.repair
@@ -49,9 +53,11 @@ demo: $(READY)  ## run it on 5,000 digits that are installed already, beside you
 	dvc exp run --temp --name demo --force -S data=mnist_sample
 	@echo "Recorded as an experiment and as a run: dvc exp show, make ui"
 
+##@ Quality
+
 .PHONY: test
 test: lint  ## every check: lint, types, unit and end-to-end tests
-	python -m pytest -n 2 --dist loadfile -m 'not long and not cluster'
+	python -m pytest -n 2 --dist loadfile -m 'not long and not cluster' --cov --cov-report=term:skip-covered
 
 .PHONY: test-fast
 test-fast: $(READY)  ## the inner loop: tests that take no training
@@ -72,10 +78,11 @@ test-cluster:  ## three hosts in network namespaces, PostgreSQL, Dask and Ray: D
 	$(VENV)-cluster/bin/python -m pytest -m cluster -n 2
 
 .PHONY: lint
-lint: $(READY)  ## ruff and mypy
+lint: $(READY)  ## ruff, mypy, and the order of the packages
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 
 # Needs Linux on x86-64: elsewhere there is no atheris. What it found once is kept as tests.
 .PHONY: fuzz
@@ -88,6 +95,8 @@ fuzz: $(READY)  ## look for input that crashes a reader: make fuzz [FUZZ_SECONDS
 			exit 1; }; \
 	done
 
+##@ Sweep
+
 .PHONY: sweep
 sweep: $(READY)  ## search: make sweep [SWEEP=depth] [TRIALS=30] [WORKERS=2] [ARGS="train.epochs=3 ..."]
 	python -m pipeline.sweep $(if $(SWEEP),sweep=$(SWEEP)) $(if $(TRIALS),sweep.trials=$(TRIALS)) \
@@ -96,6 +105,8 @@ sweep: $(READY)  ## search: make sweep [SWEEP=depth] [TRIALS=30] [WORKERS=2] [AR
 .PHONY: promote
 promote: $(READY)  ## make a preset of a search's best trial: make promote STUDY=depth
 	python -m pipeline.promote $(STUDY)
+
+##@ Browse and reload
 
 .PHONY: ui
 ui: $(READY)  ## browse the runs at http://127.0.0.1:5000
@@ -108,6 +119,8 @@ track: $(READY)  ## complete the run of the workspace, where the MLflow store wa
 .PHONY: predict
 predict: $(READY)  ## read digits from images: make predict FILES="a.png b.png" [MODEL=address]
 	python -m pipeline.predict $(FILES) $(if $(MODEL),--model $(MODEL))
+
+##@ Maintenance
 
 .PHONY: lock
 lock: $(READY)  ## compile the locks anew from pyproject.toml

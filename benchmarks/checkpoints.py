@@ -11,11 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from benchmarks.machine import describe
 from pipeline.config.composition import compose
-from pipeline.config.validation import validate
 from pipeline.system.determinism import configure_tensorflow
 from pipeline.training.checkpoint import Checkpoints, State
 from pipeline.training.loop import train
@@ -39,7 +36,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
-    cfg = validate(OmegaConf.to_container(compose(arguments.overrides)))
+    cfg = compose(arguments.overrides)
     configure_tensorflow(None)
     ratios, shares = [], []
     for _ in range(arguments.pairs):

@@ -8,5 +8,14 @@ from pipeline.tracking.environment import cpu
 
 def describe(*packages: str) -> str:
     """This machine's processor, and the versions of packages."""
-    versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    return f"{os.cpu_count()} cores of {cpu()}, {versions}"
+    return f"{machine()}, {versions(*packages)}"
+
+
+def machine() -> str:
+    """This machine's cores and processor."""
+    return f"{os.cpu_count()} cores of {cpu()}"
+
+
+def versions(*packages: str) -> str:
+    """The versions of packages."""
+    return ", ".join(f"{name} {version(name)}" for name in packages)

@@ -28,7 +28,6 @@ from omegaconf import DictConfig
 
 from benchmarks.machine import describe
 from pipeline.config.composition import compose, compose_sweep
-from pipeline.config.validation import to_config
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.space import Parameter
 from pipeline.system.determinism import configure_tensorflow
@@ -69,7 +68,9 @@ def in_clone(run: Callable[[str, list[list[str]]], None], points: list[list[str]
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
         call(folder, "dvc", "repro", "--quiet", "prepare")
-        call(folder, sys.executable, "-c", "from pipeline import tracking; tracking.connect('x')")
+        call(
+            folder, sys.executable, "-c", "from pipeline.tracking import store; store.connect('x')"
+        )
         (Path(folder) / POINTS).write_text(json.dumps(points))
         began = time.time()
         run(folder, points)
@@ -135,7 +136,7 @@ def application(given: DictConfig) -> None:
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     configure_tensorflow(None)
     GlobalHydra.instance().clear()  # composing anew is refused otherwise
-    cfg = to_config(compose(overrides))
+    cfg = compose(overrides)
     with mlflow.start_run():
         mlflow.log_params({"overrides": " ".join(overrides)})
 

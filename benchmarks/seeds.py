@@ -1,57 +1,84 @@
-"""Train a configuration with several seeds: test accuracy and training time, mean ± std.
+"""Train configurations with several seeds: test accuracy and training time, mean ± std.
 
-    python -m benchmarks.seeds [--seeds 5] [OVERRIDE...]     such as experiment=first_network
+Examples:
+    python -m benchmarks.seeds [--seeds 5] [OVERRIDE...]
+    python -m benchmarks.seeds --write     the whole table of the README, written there
 
-The data must be prepared (`dvc repro prepare`). Nothing is tracked or kept. Times include the
-first epoch's tracing, not the imports. The test set measures the finished models; nothing is chosen
-by it.
+Nothing is tracked or kept. Times include the tracing of the first epoch, not the imports. The test
+set measures the finished models; nothing is chosen by it.
 """
 
 import argparse
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
-from omegaconf import OmegaConf
+import numpy as np
 
-from benchmarks.machine import describe
+from benchmarks import results
+from benchmarks.machine import machine, versions
 from pipeline.config.composition import compose
-from pipeline.config.validation import validate
-from pipeline.data.batches import eval_batches
 from pipeline.data.splits import load_split
-from pipeline.evaluation.metrics import evaluate
+from pipeline.evaluation.metrics import evaluate_predictions
+from pipeline.sweeps.data import build_data
 from pipeline.system.determinism import configure_tensorflow
 from pipeline.training.loop import train
 
+PACKAGES = ("keras", "tensorflow-cpu")
+
 
 def main() -> None:
-    """Print a line for each seed, then the summary as a row of the README's table."""
+    """Print a line for each seed and the table; with --write, write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--write", action="store_true", help="measure and write all of the table")
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
-    prepared = Path("data/prepared")
     configure_tensorflow(None)
+    name = " ".join(arguments.overrides) or "default"
+    chosen = results.CONFIGURATIONS if arguments.write else {name: arguments.overrides}
+    measured = {
+        "machine": machine(),
+        "versions": versions(*PACKAGES),
+        "configurations": {k: measure(k, v, arguments.seeds) for k, v in chosen.items()},
+    }
+    print(results.table(measured))
+    if arguments.write:
+        results.save(measured)
+
+
+def measure(name: str, overrides: list[str], seeds: int) -> dict[str, Any]:
+    """Train a configuration once for each seed, from 0.
+
+    Returns:
+        Parameters, epochs, seeds; mean and standard deviation of the test accuracy in percent;
+        median seconds of a training.
+    """
     accuracies, seconds = [], []
-    for seed in range(arguments.seeds):
-        composed = compose([*arguments.overrides, f"train.seed={seed}"])
-        cfg = validate(OmegaConf.to_container(composed))
+    for seed in range(seeds):
+        cfg = compose([*overrides, f"train.seed={seed}"])
+        prepared = build_data(cfg)
         started = time.perf_counter()
         trained = train(cfg, prepared)
         seconds.append(time.perf_counter() - started)
-        test = load_split(prepared, "test")
-        answers = trained.model.predict(eval_batches(test), verbose=0)
-        measured = evaluate(answers, test.labels, cfg.evaluate.calibration_bins)
-        accuracies.append(100 * measured["test_accuracy"])
-        print(f"seed {seed}: {accuracies[-1]:.2f} %, {seconds[-1]:.1f} s", flush=True)
-    spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-    print(
-        f"| {' '.join(arguments.overrides) or 'default'} "
-        f"| {trained.model.count_params():,} | {len(trained.history)} "
-        f"| {statistics.mean(accuracies):.2f} ± {spread:.2f} % ({arguments.seeds}) "
-        f"| {statistics.median(seconds):.0f} s |"
-    )
-    print(describe("keras", "tensorflow-cpu"))
+        accuracies.append(100 * accuracy_of(trained.model, prepared))
+        print(f"{name}, seed {seed}: {accuracies[-1]:.2f} %, {seconds[-1]:.1f} s", flush=True)
+    return {
+        "parameters": trained.model.count_params(),
+        "epochs": cfg.train.epochs,
+        "seeds": seeds,
+        "accuracy": round(statistics.mean(accuracies), 4),
+        "deviation": round(statistics.stdev(accuracies) if seeds > 1 else 0.0, 4),
+        "seconds": round(statistics.median(seconds), 2),
+    }
+
+
+def accuracy_of(model: Any, prepared: Path) -> float:
+    """The share of the test images that a model reads right."""
+    test = load_split(prepared, "test")
+    probabilities = model.predict(np.array(test.images), batch_size=1000, verbose=0)
+    return evaluate_predictions(probabilities, test.labels, calibration_bins=15)["test_accuracy"]
 
 
 if __name__ == "__main__":

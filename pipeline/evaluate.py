@@ -15,7 +15,7 @@ def main() -> None:
 
     from pipeline.artifacts.keras_file import load_model
     from pipeline.data.splits import load_split
-    from pipeline.evaluation.metrics import test_metrics
+    from pipeline.evaluation.metrics import evaluate_predictions
     from pipeline.evaluation.report import write_report
     from pipeline.system.determinism import configure_tensorflow
     from pipeline.system.files import remove_parts, write_json
@@ -28,7 +28,7 @@ def main() -> None:
     model = load_model(models / "model.keras")
     test = load_split(prepared, "test")
     probabilities = model.predict(test.images, batch_size=1000, verbose=0)
-    metrics = test_metrics(probabilities, test.labels, cfg.evaluate.calibration_bins)
+    metrics = evaluate_predictions(probabilities, test.labels, cfg.evaluate.calibration_bins)
     class_names = cfg.data.class_names or [str(n) for n in range(probabilities.shape[1])]
     write_report(reports, test, probabilities, class_names, cfg.evaluate)
     write_json(reports / "metrics.json", metrics)

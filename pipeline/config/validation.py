@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -37,11 +36,6 @@ def validate(schema: type[T], values: Any, file_of: Callable[[str], str]) -> T:
     key = ".".join(map(str, first["loc"])) or "the configuration"
     more = f" (and {len(others)} more)" if others else ""
     raise UserError(f"{key} ({file_of(key)}): {_message(schema, values, first)}{more}")
-
-
-def to_config(config: DictConfig) -> Config:
-    """Type what `compose` returns."""
-    return validate(Config, OmegaConf.to_container(config), lambda key: "composed")
 
 
 def _message(schema: type[BaseModel], values: Any, error: ErrorDetails) -> str:

@@ -62,7 +62,7 @@ def _ratio(part: int, whole: int) -> float:
     return float(part / whole) if whole else 0.0
 
 
-def test_metrics(
+def evaluate_predictions(
     probabilities: NDArray[np.float32], labels: NDArray[np.uint8], calibration_bins: int
 ) -> dict[str, float]:
     """The test metrics of a classifier's answers.

@@ -22,8 +22,10 @@ from pipeline.sweeps.locks import (
     TrialLock,
     database_lock,
 )
+from pipeline.system import process
 from pipeline.system.errors import UserError, one_line
 
+HOST = "host"  # trial attribute: the machine that runs it
 _STOPPED = "stopped "  # study attribute: this and the session that was interrupted
 
 
@@ -129,6 +131,7 @@ class Study(AskTellStudy):
         if not lock.try_acquire():
             raise RuntimeError(f"another process holds the lock of the new trial {trial.number}")
         self._held[trial.number] = lock
+        trial.set_user_attr(HOST, process.HOST)
         return trial
 
     def release(self, trial: optuna.Trial) -> None:

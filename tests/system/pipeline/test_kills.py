@@ -52,7 +52,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def run_stage(stage: str, folder: Path, begins: Event) -> None:
     """Run a stage in this process, as `dvc repro` would in its own."""
     os.chdir(folder)
-    importlib.import_module("pipeline.checkpoint")  # and with it most of what the stages import
+    importlib.import_module("pipeline.training.run_completion")  # and with it most of what the stages import
     begins.set()
     os.environ["DVC_ROOT"] = str(folder)
     sys.argv = [stage]

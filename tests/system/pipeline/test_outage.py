@@ -57,10 +57,10 @@ def test_training_outlives_the_tracking_server(
                     break
             output = training.stdout.read()
         assert training.returncode == 0, output
-    assert "warning: tracking is behind" in output
+    assert "warning: tracking is incomplete" in output
     assert "make track" in output
     assert "Traceback" not in output
-    assert "tracking is behind" in away.run("dvc", "repro")
+    assert "tracking is incomplete" in away.run("dvc", "repro")
     assert away.read("dvc.lock") == reference.read("dvc.lock")
     assert "error: MLflow store" in away.run("python", "-m", "pipeline.track", status=1)
     with server.mlflow(tmp_path / "server", port):
@@ -75,7 +75,7 @@ def test_training_outlives_a_locked_database(reference: Project, project: Projec
         holder.execute("BEGIN EXCLUSIVE")
         output = project.run("python", "-m", "pipeline.train")
         holder.execute("ROLLBACK")
-    assert "warning: tracking is behind" in output
+    assert "warning: tracking is incomplete" in output
     assert "database is locked" in output
     assert "Traceback" not in output
     project.run("dvc", "repro")

@@ -41,7 +41,7 @@ def test_promoted_trial_gives_its_metric_to_the_bit(project: Project) -> None:
     assert "conf/experiment/best_digits.yaml: dvc exp run -S experiment=best_digits" in output
     trial = json.loads(
         project.python(
-            "import json; from pathlib import Path; from pipeline.study import Store;"
+            "import json; from pathlib import Path; from pipeline.sweeps.storage import Store;"
             "best = Store(Path('.sweeps/digits').resolve(), 'digits').open().best_trial;"
             "print(json.dumps([best.value, best.user_attrs]))"
         )

@@ -68,7 +68,7 @@ def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
     assert child["params"]["model.depth"] == "1"
     assert child["params"]["train.threads"] == str(max(len(os.sched_getaffinity(0)) // 2, 1))
     assert {"seed.init", "model.width", "optimizer.learning_rate"} <= set(child["params"])
-    with (project.folder / ".sweeps/tiny/findings/trials.csv").open(newline="") as file:
+    with (project.folder / ".sweeps/tiny/results/trials.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 12
 
 
@@ -98,7 +98,7 @@ def test_other_question_under_the_same_name_is_refused(project: Project) -> None
     project.run(*command("sweep.name=asked", "sweep.trials=1"))
     for change in ("train.epochs=2", "model.activation=tanh", "prepare.seed=1"):
         output = project.run(*command("sweep.name=asked", "sweep.trials=2", change), status=1)
-        assert "error: the search asked has begun with another question" in output
+        assert "error: the sweep asked was started with a different search space or settings" in output
         assert (change.split("=")[0] if "prepare" not in change else "data") in output
     assert len(counted(project, "asked")) == 1
 
@@ -173,7 +173,7 @@ def test_search_outlives_the_tracking_server(project: Project, tmp_path: Path) -
         assert process.stdout is not None
         output = process.stdout.read()
     assert process.returncode == 0, output
-    assert "warning: tracking is behind" in output
+    assert "warning: tracking is incomplete" in output
     assert "Traceback" not in output
     ended = counted(away, "away")
     assert len(ended) == 6

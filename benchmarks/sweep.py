@@ -1,6 +1,6 @@
 """What a search costs beyond its trainings, and whether that grows: seconds and memory a trial.
 
-    python -m benchmarks.search [--trials 500] [--workers 2]
+    python -m benchmarks.sweep [--trials 500] [--workers 2]
 
 A search of tiny trials (`sweep=depth` on the 5,000 digits that are installed already), then a tenth
 of its trainings again by the same number of processes, with no study and no MLflow. It runs in a
@@ -23,9 +23,8 @@ import psutil
 
 from benchmarks.machine import describe
 from pipeline.config.composition import compose
-from pipeline.config.validation import to_config
 from pipeline.sweeps.storage import Store
-from pipeline.sweeps.study import OVERRIDES, finished_trials
+from pipeline.sweeps.trials import OVERRIDES, finished_trials
 from pipeline.system.determinism import configure_tensorflow
 from pipeline.training.loop import train
 
@@ -81,7 +80,7 @@ def search(folder: Path, trials: int, workers: int) -> list[tuple[float, float]]
         sizes = []
         for child in psutil.Process(process.pid).children(recursive=True):
             try:
-                if any("popen_loky" in part for part in child.cmdline()):
+                if any("spawn_main" in part for part in child.cmdline()):
                     sizes.append(child.memory_info().rss / 1e6)
             except psutil.NoSuchProcess:
                 continue
@@ -104,7 +103,7 @@ def train_each(trials: list[list[str]], prepared: Path) -> list[float]:
     """Seconds of each training, one after another in this process."""
     seconds = []
     for overrides in trials:
-        cfg = to_config(compose([*BASE, *overrides]))
+        cfg = compose([*BASE, *overrides])
         started = time.perf_counter()
         with redirect_stdout(None):
             train(cfg, prepared)

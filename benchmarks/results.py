@@ -1,0 +1,84 @@
+"""The measured results: one file, quoted by the README and by the heads of the presets."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.paths import CONF, REPOSITORY
+from pipeline.system.files import write_json, write_text
+
+RESULTS = REPOSITORY / "benchmarks" / "results.json"
+README = REPOSITORY / "README.md"
+START = "<!-- results: written by python -m benchmarks.seeds --write -->"
+END = "<!-- end of results -->"
+
+# What is measured: the name in the table, and the overrides. A preset has its own name.
+CONFIGURATIONS = {
+    "default": [],
+    "model=mlp": ["model=mlp"],
+    "model=rnn": ["model=rnn"],
+    "experiment=first_network": ["experiment=first_network"],
+    "model=softmax": ["model=softmax"],
+    "experiment=debug": ["experiment=debug"],
+}
+
+Results = dict[str, Any]
+
+
+def load() -> Results:
+    """Read the results file."""
+    results: Results = json.loads(RESULTS.read_text())
+    return results
+
+
+def save(results: Results) -> None:
+    """Write the results file, and quote it where it is quoted."""
+    write_json(RESULTS, results)
+    write_text(README, quote_in_readme(README.read_text(), results))
+    for name in results["configurations"]:
+        if path := preset_of(name):
+            write_text(path, quote_in_preset(path.read_text(), name, results))
+
+
+def quote_in_readme(text: str, results: Results) -> str:
+    """The README with the table of these results."""
+    before, rest = text.split(START)
+    _, after = rest.split(END)
+    return f"{before}{START}\n{table(results)}\n{END}{after}"
+
+
+def quote_in_preset(text: str, name: str, results: Results) -> str:
+    """A preset with the cost and the accuracy of these results in its head."""
+    row = results["configurations"][name]
+    cost = f"# Cost: {row['seconds']:.0f} s of training on {results['machine']}"
+    text = re.sub(r"^# Cost: .*$", lambda _: cost, text, flags=re.M)
+    accuracy = f"# Test accuracy: {_accuracy(row)} over {row['seeds']} seeds"
+    return re.sub(r"^# Test accuracy: .*$", lambda _: accuracy, text, flags=re.M)
+
+
+def preset_of(name: str) -> Path | None:
+    """The preset that a configuration is, if it is one."""
+    path = CONF / "experiment" / f"{name.removeprefix('experiment=')}.yaml"
+    return path if path.is_file() else None
+
+
+def table(results: Results) -> str:
+    """The results as a Markdown table, with a line about the machine."""
+    lines = [
+        "| configuration | parameters | epochs | test accuracy, mean ± std | training, median |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in results["configurations"].items():
+        shown = name if name == "default" else f"`{name}`"
+        lines.append(
+            f"| {shown} | {row['parameters']:,} | {row['epochs']} | {_accuracy(row)} "
+            f"| {row['seconds']:.0f} s |"
+        )
+    seeds = next(iter(results["configurations"].values()))["seeds"]
+    lines += ["", f"{seeds} seeds each, {results['machine']}, {results['versions']}."]
+    return "\n".join(lines)
+
+
+def _accuracy(row: dict[str, float]) -> str:
+    return f"{row['accuracy']:.2f} ± {row['deviation']:.2f} %"

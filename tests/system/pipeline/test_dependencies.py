@@ -1,0 +1,68 @@
+"""dvc.yaml names the code that each stage runs: a forgotten dependency would not rerun it."""
+
+import fnmatch
+import json
+
+import pytest
+
+from pipeline.config.stages import stage_code, stage_names
+from tests.helpers.project import REPOSITORY, Project
+
+pytestmark = pytest.mark.slow
+
+# What stages import and dvc.yaml leaves out, because it changes no output.
+CHANGES_NO_OUTPUT = {
+    "pipeline/**__init__.py": "docstrings, and a call of system/environment.py",
+    "pipeline/artifacts/inspection.py": "refuses model files, and changes none",
+    "pipeline/artifacts/uri.py": "finds the initial model, which is named in the configuration",
+    "pipeline/system/cli.py": "starts and ends the process",
+    "pipeline/system/errors.py": "words of errors",
+    "pipeline/system/process.py": "identifies the process in MLflow",
+    "pipeline/tracking/*": "MLflow is not an output of DVC",
+}
+# The configuration is the output of compose, and the parameters of the stages after it.
+LOADS_THE_CONFIG = {
+    *(f"pipeline/config/{name}.py" for name in ("overrides", "paths", "schema", "stages")),
+    *(f"pipeline/config/{name}.py" for name in ("targets", "types", "validation", "yaml_files")),
+}
+# What evaluate needs to complete the MLflow run.
+COMPLETES_THE_RUN = {
+    "pipeline/training/checkpoint.py",
+    "pipeline/training/history.py",
+    "pipeline/training/run_completion.py",
+}
+CODE = """
+import json, runpy, sys
+from pathlib import Path
+stage, root = sys.argv[1], Path.cwd()
+sys.argv[1:] = []
+try:
+    runpy.run_module(f"pipeline.{stage}", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert not end.code, end.code
+files = {m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "pipeline"}
+print(json.dumps(sorted(Path(f).relative_to(root).as_posix() for f in files if f)))
+"""
+
+
+@pytest.mark.parametrize("stage", stage_names())
+def test_stage_depends_on_the_code_that_it_imports(edited: Project, stage: str) -> None:
+    output = edited.run("python", "-c", CODE, stage)
+    imported = {*json.loads(output.splitlines()[-1]), f"pipeline/{stage}.py"}
+    if stage != "compose":
+        imported -= LOADS_THE_CONFIG
+    if stage == "evaluate":
+        imported -= COMPLETES_THE_RUN
+    needed = {
+        name
+        for name in imported
+        if not any(fnmatch.fnmatch(name, pattern) for pattern in CHANGES_NO_OUTPUT)
+    }
+    named = {path.relative_to(REPOSITORY).as_posix() for path in stage_code(stage)}
+    # Compose reads the signatures in these two, and imports neither.
+    assert named - {"pipeline/augment.py", "pipeline/models.py"} == needed - {
+        "pipeline/augment.py",
+        "pipeline/models.py",
+    }
+    read = {"compose", "train"}
+    assert ({"pipeline/augment.py", "pipeline/models.py"} <= named) == (stage in read)
