@@ -1,0 +1,54 @@
+"""Read commands and examples from the documents and from module docstrings."""
+
+import ast
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise, product
+from pathlib import Path
+
+from pipeline.config.paths import REPOSITORY
+
+DOCUMENTS = [
+    REPOSITORY / "README.md",
+    REPOSITORY / "CONTRIBUTING.md",
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a language in a Markdown text."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.M | re.S)
+
+
+def commands(text: str, program: str) -> list[list[str]]:
+    """The commands in a Markdown text that start with a program, split into words."""
+    indented = re.findall(r"^    (?:\$ )?(\S.*)$", text, flags=re.M)
+    fenced = "\n".join(blocks(text, "sh")).replace("\\\n", " ").splitlines()
+    inline = re.findall(r"`([^`\n]+)`", text)
+    found = []
+    for line in (*indented, *fenced, *inline):
+        if line.startswith(f"{program} "):
+            words = shlex.split(line, comments=True)
+            if words not in found:
+                found.append(words)
+    return found
+
+
+def examples(module: Path) -> str:
+    """What stands under `Examples:` in a module's docstring, without its indentation."""
+    docstring = ast.get_docstring(ast.parse(module.read_text())) or ""
+    match = re.search(r"^Examples:\n((?:    .*\n|\n)+)", docstring + "\n", flags=re.M)
+    return textwrap.dedent(match[1]) if match else ""
+
+
+def settings(words: list[str]) -> Iterator[list[str]]:
+    """The overrides of each experiment of a `dvc exp run -S key=a,b` command."""
+    given = [after for word, after in pairwise(words) if word == "-S"]
+    choices = []
+    for text in given:
+        key, _, values = text.lstrip("+").partition("=")
+        choices.append([f"{key}={value}" for value in values.split(",")])
+    for chosen in product(*choices):
+        yield list(chosen)
