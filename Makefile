@@ -1,11 +1,11 @@
-# `make` lists the targets. Each makes .venv first, when it is missing or older than its lock.
+# `make` lists the targets. Each first makes .venv if it is missing or older than its lock.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 VENV := .venv
 # For an NVIDIA GPU: export LOCK=requirements-gpu.txt
 LOCK ?= requirements.txt
 READY := $(VENV)/.$(LOCK).ready
-# The newest Python that TensorFlow supports of those that are here.
+# The first installed Python of this list that TensorFlow supports.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
@@ -23,15 +23,15 @@ help:  ## list the targets
 .PHONY: setup
 setup: $(READY)  ## make .venv from the locked requirements
 
-# Without --no-compile pip compiles one file at a time; the imports are heavy, so compile them now.
+# The imports are heavy, so compile the packages now. pip would compile one file at a time.
 $(READY): $(LOCK)
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 		--no-deps --require-hashes --requirement $(LOCK)
-	@# Packages carry a few test files for other Pythons, which do not compile.
+	@# Some packages contain test files for other Python versions, which do not compile.
 	$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true
-	@# For a bare `mlflow ui` too: MLflow reads its telemetry switch from the environment alone.
+	@# Also for a bare `mlflow ui`: MLflow reads its telemetry switch only from the environment.
 	@site=$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 	echo 'import os; os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")' \
 		> $$site/mnist_pipeline.pth
@@ -40,16 +40,16 @@ $(READY): $(LOCK)
 ##@ Pipeline
 
 .PHONY: repro
-repro: $(READY)  ## run the pipeline: the stages that are out of date
+repro: $(READY)  ## run the pipeline: only the stages that are out of date
 	@python -m pipeline.repair
 	dvc repro
 
 .PHONY: verify
-verify: $(READY)  ## run it again in a clean folder, compare every file with dvc.lock
+verify: $(READY)  ## run all stages again in a clean folder, and compare every file with dvc.lock
 	python -m pipeline.verify
 
 .PHONY: demo
-demo: $(READY)  ## run it on 5,000 digits that are installed already, beside your workspace
+demo: $(READY)  ## run it on 5,000 installed digits, in a temporary copy of the workspace
 	dvc exp run --temp --name demo --force -S data=mnist_sample
 	@echo "Recorded as an experiment and as a run: dvc exp show, make ui"
 
@@ -60,21 +60,21 @@ test: lint  ## every check: lint, types, unit and end-to-end tests
 	python -m pytest -n 2 --dist loadfile -m 'not long and not cluster' --cov --cov-report=term:skip-covered
 
 .PHONY: test-fast
-test-fast: $(READY)  ## the inner loop: tests that take no training
+test-fast: $(READY)  ## fast tests, without training
 	python -m pytest -m 'not slow and not long and not cluster'
 
 .PHONY: test-long
-test-long: $(READY)  ## kills at random moments, KILLS=40 a stage, ten in a search; every configuration twice
+test-long: $(READY)  ## kill at random moments (KILLS=40 per stage, ten per sweep); train every configuration twice
 	python -m pytest -m long -s
 
-# In an environment of its own: yours stays as it is.
+# This uses a separate environment, so .venv stays as it is.
 .PHONY: test-cluster
-test-cluster:  ## three hosts in network namespaces, PostgreSQL, Dask and Ray: Debian, as root
+test-cluster:  ## sweeps on three hosts in network namespaces: PostgreSQL, Dask, Ray (Debian, as root)
 	@test $$(id -u) = 0 || { echo "error: only root can make network namespaces"; exit 1; }
 	@{ ls -d /usr/lib/postgresql/*/bin && command -v ip; } > /dev/null 2>&1 \
 		|| { apt-get update -q && apt-get install -qy --no-install-recommends postgresql iproute2; }
 	$(MAKE) VENV=$(VENV)-cluster LOCK=requirements-cluster.txt setup
-	@# Two tests at a time, each on hosts of its own.
+	@# Two tests at a time. Each has its own hosts.
 	$(VENV)-cluster/bin/python -m pytest -m cluster -n 2
 
 .PHONY: lint
@@ -84,9 +84,9 @@ lint: $(READY)  ## ruff, mypy, and the order of the packages
 	mypy
 	lint-imports
 
-# Needs Linux on x86-64: elsewhere there is no atheris. What it found once is kept as tests.
+# Needs Linux on x86-64: atheris has no other wheels. Inputs that it found are kept as tests.
 .PHONY: fuzz
-fuzz: $(READY)  ## look for input that crashes a reader: make fuzz [FUZZ_SECONDS=60]
+fuzz: $(READY)  ## search for input that crashes a reader: make fuzz [FUZZ_SECONDS=60]
 	@for reader in idx image config; do \
 		echo "$$reader: $(FUZZ_SECONDS) s"; \
 		python -W ignore -m tests.helpers.fuzz $$reader -max_total_time=$(FUZZ_SECONDS) || { \
@@ -98,12 +98,12 @@ fuzz: $(READY)  ## look for input that crashes a reader: make fuzz [FUZZ_SECONDS
 ##@ Sweep
 
 .PHONY: sweep
-sweep: $(READY)  ## search: make sweep [SWEEP=depth] [TRIALS=30] [WORKERS=2] [ARGS="train.epochs=3 ..."]
+sweep: $(READY)  ## run a sweep: make sweep [SWEEP=depth] [TRIALS=30] [WORKERS=2] [ARGS="train.epochs=3 ..."]
 	python -m pipeline.sweep $(if $(SWEEP),sweep=$(SWEEP)) $(if $(TRIALS),sweep.trials=$(TRIALS)) \
 		$(if $(WORKERS),sweep.workers=$(WORKERS)) $(ARGS)
 
 .PHONY: promote
-promote: $(READY)  ## make a preset of a search's best trial: make promote STUDY=depth
+promote: $(READY)  ## make a preset from a sweep's best trial: make promote STUDY=depth
 	python -m pipeline.promote $(STUDY)
 
 ##@ Browse and reload
@@ -113,17 +113,17 @@ ui: $(READY)  ## browse the runs at http://127.0.0.1:5000
 	mlflow ui
 
 .PHONY: track
-track: $(READY)  ## complete the run of the workspace, where the MLflow store was away
+track: $(READY)  ## complete the workspace's run after the MLflow store was unavailable
 	python -m pipeline.track
 
 .PHONY: predict
-predict: $(READY)  ## read digits from images: make predict FILES="a.png b.png" [MODEL=address]
+predict: $(READY)  ## read digits from images: make predict FILES="a.png b.png" [MODEL=URI]
 	python -m pipeline.predict $(FILES) $(if $(MODEL),--model $(MODEL))
 
 ##@ Maintenance
 
 .PHONY: lock
-lock: $(READY)  ## compile the locks anew from pyproject.toml
+lock: $(READY)  ## update the locks from pyproject.toml
 	$(VENV)/bin/python -m pip install --quiet uv
 	for lock in ".txt cpu" "-gpu.txt gpu" "-cluster.txt cpu dask ray postgres"; do \
 		set -- $$lock && file=requirements$$1 && shift && \
@@ -133,5 +133,5 @@ lock: $(READY)  ## compile the locks anew from pyproject.toml
 	done
 
 .PHONY: clean
-clean:  ## remove what the pipeline made; keep the MLflow store, DVC's cache and .venv
+clean:  ## remove the files that the pipeline made; keep the MLflow store, DVC's cache and .venv
 	rm -rf composed.yaml data models reports dvc_plots build .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz

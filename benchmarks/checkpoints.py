@@ -1,6 +1,7 @@
-"""What checkpoints cost: the same training with and without them, in turn; and the time in `save`.
+"""Measure the cost of checkpoints: train without and with them in turn, and time `save`.
 
-    python -m benchmarks.checkpoints [--pairs 3] [OVERRIDE...]     such as model=rnn
+Examples:
+    python -m benchmarks.checkpoints [--pairs 3] [OVERRIDE...]     # such as model=rnn
 
 The data must be prepared (`dvc repro prepare`). Nothing is tracked or kept.
 """
@@ -19,19 +20,19 @@ from pipeline.training.loop import train
 
 
 class Timed(Checkpoints):
-    """Checkpoints that say how long they took."""
+    """Checkpoints that measure the time spent in `save`."""
 
     seconds = 0.0
 
     def save(self, state: State, last: bool) -> None:
-        """Save, and add up the time."""
+        """Save, and add the time to `seconds`."""
         started = time.perf_counter()
         super().save(state, last)
         self.seconds += time.perf_counter() - started
 
 
 def main() -> None:
-    """Print a line for each pair, then the medians."""
+    """Print a line for each pair of trainings, then the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("overrides", nargs="*")
@@ -43,7 +44,7 @@ def main() -> None:
         started = time.perf_counter()
         train(cfg, Path("data/prepared"))
         without = time.perf_counter() - started
-        with tempfile.TemporaryDirectory(dir=".") as folder:  # on the disk that they are kept on
+        with tempfile.TemporaryDirectory(dir=".") as folder:  # on the disk of the real checkpoints
             timed = Timed(Path(folder))
             started = time.perf_counter()
             train(cfg, Path("data/prepared"), checkpoints=timed)

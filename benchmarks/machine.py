@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""Describe the machine and the packages of a measurement."""
 
 import os
 from importlib.metadata import version
@@ -7,7 +7,7 @@ from pipeline.tracking.environment import cpu
 
 
 def describe(*packages: str) -> str:
-    """This machine's processor, and the versions of packages."""
+    """This machine's cores and processor, and the versions of packages."""
     return f"{machine()}, {versions(*packages)}"
 
 

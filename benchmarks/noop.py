@@ -1,8 +1,9 @@
 """Time `dvc repro` with nothing to do, here and in a project of five empty stages, in turn.
 
+Examples:
     python -m benchmarks.noop [--runs 9]
 
-The pipeline must be up to date (`dvc repro`). The ratio is what our files cost DVC to check.
+The pipeline must be up to date (`dvc repro`). The ratio shows what it costs DVC to check our files.
 """
 
 import argparse
@@ -19,7 +20,7 @@ EMPTY = "stages:\n" + "".join(
 
 
 def main() -> None:
-    """Print the medians in seconds and the median of the pairs' ratios."""
+    """Print the medians in seconds, and the median ratio of the pairs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=9)
     runs = parser.parse_args().runs
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def repro(folder: Path) -> float:
-    """Seconds that `dvc repro` takes; fails where a stage ran."""
+    """Seconds that `dvc repro` takes. Fails if a stage ran."""
     started = time.perf_counter()
     done = subprocess.run(
         ["dvc", "repro"], cwd=folder, check=True, capture_output=True, text=True, timeout=600

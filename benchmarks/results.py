@@ -13,7 +13,8 @@ README = REPOSITORY / "README.md"
 START = "<!-- results: written by python -m benchmarks.seeds --write -->"
 END = "<!-- end of results -->"
 
-# What is measured: the name in the table, and the overrides. A preset has its own name.
+# The configurations to measure: the name in the table, and the overrides. The name of a preset's
+# configuration is `default` or `experiment=<preset>`.
 CONFIGURATIONS = {
     "default": [],
     "model=mlp": ["model=mlp"],
@@ -33,7 +34,7 @@ def load() -> Results:
 
 
 def save(results: Results) -> None:
-    """Write the results file, and quote it where it is quoted."""
+    """Write the results file, and update the README and the presets that quote it."""
     write_json(RESULTS, results)
     write_text(README, quote_in_readme(README.read_text(), results))
     for name in results["configurations"]:
@@ -42,14 +43,14 @@ def save(results: Results) -> None:
 
 
 def quote_in_readme(text: str, results: Results) -> str:
-    """The README with the table of these results."""
+    """Return the text of the README with the table of these results."""
     before, rest = text.split(START)
     _, after = rest.split(END)
     return f"{before}{START}\n{table(results)}\n{END}{after}"
 
 
 def quote_in_preset(text: str, name: str, results: Results) -> str:
-    """A preset with the cost and the accuracy of these results in its head."""
+    """Return the text of a preset with the cost and accuracy from these results in its head."""
     row = results["configurations"][name]
     cost = f"# Cost: {row['seconds']:.0f} s of training on {results['machine']}"
     text = re.sub(r"^# Cost: .*$", lambda _: cost, text, flags=re.M)
@@ -58,7 +59,7 @@ def quote_in_preset(text: str, name: str, results: Results) -> str:
 
 
 def preset_of(name: str) -> Path | None:
-    """The preset that a configuration is, if it is one."""
+    """The file of the preset that a configuration uses; None if it does not use one."""
     path = CONF / "experiment" / f"{name.removeprefix('experiment=')}.yaml"
     return path if path.is_file() else None
 

@@ -1,12 +1,13 @@
-"""One search by three: `make sweep`, Hydra's multirun, `dvc exp run --queue`.
+"""Compare three ways to run a sweep: `make sweep`, Hydra's multirun, `dvc exp run --queue`.
 
+Examples:
     python -m benchmarks.rivals [--trials 20]
 
-The space is that of conf/sweep/default.yaml, on MNIST. The sweep chooses and prunes as it does; the
-other two choose and prune nothing, and are given as many points, drawn at random from that space.
-All log to MLflow, by whose times they are measured, each in a clone of the last commit whose data
-are prepared. Two processes of one thread each for the sweep and for DVC's queue; Hydra runs one
-after another in one process, which has both cores. Validation data only.
+All use the space of conf/sweep/default.yaml on MNIST. `make sweep` uses its sampler and its pruner.
+The other two have neither: they get the same number of points, drawn at random from the space. Each
+runs in its own clone of the last commit, with prepared data, and logs to MLflow. Times are read
+from MLflow. The sweep and DVC's queue use two processes with one thread each. Hydra runs the points
+one after another in one process, which uses both cores. Only validation data is used.
 """
 
 import argparse
@@ -35,17 +36,17 @@ from pipeline.training.loop import train
 
 REPOSITORY = Path(__file__).parents[1]
 POINTS = Path("points.json")
-Runs = list[tuple[float, float]]  # seconds since the start at a run's end, its validation accuracy
+Runs = list[tuple[float, float]]  # for each run: seconds until it ended, validation accuracy
 
 
 def main() -> None:
-    """Run each, print a row for it."""
+    """Run each of the three, and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20)
     points = draw(parser.parse_args().trials)
     results = {run.__name__: in_clone(run, points) for run in (sweep, multirun, queue)}
     target = min(max(value for _, value in runs) for runs in results.values())
-    print(f"{'':10} runs  minutes  runs an hour  best   minutes to {target:.4f}")
+    print(f"{'':10} runs  minutes     runs/hour  best   minutes to {target:.4f}")
     for name, runs in results.items():
         minutes = max(seconds for seconds, _ in runs) / 60
         reached = min(seconds for seconds, value in runs if value >= target) / 60
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def draw(count: int) -> list[list[str]]:
-    """So many points of the default search's space, as overrides."""
+    """Draw `count` random points from the space of the default sweep, as overrides."""
     found = parse_space(compose_sweep().sweep)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trials = [study.ask() for _ in range(count)]
@@ -64,7 +65,7 @@ def draw(count: int) -> list[list[str]]:
 
 
 def in_clone(run: Callable[[str, list[list[str]]], None], points: list[list[str]]) -> Runs:
-    """Run one of the three in a clone of its own; its MLflow runs that have an accuracy."""
+    """Run one of the three in its own clone. Return its MLflow runs that have an accuracy."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
         call(folder, "dvc", "repro", "--quiet", "prepare")
@@ -90,22 +91,22 @@ def in_clone(run: Callable[[str, list[list[str]]], None], points: list[list[str]
 
 
 def sweep(folder: str, points: list[list[str]]) -> None:
-    """`make sweep`."""
+    """Run `make sweep`'s command."""
     trials = f"sweep.trials={len(points)}"
     call(folder, sys.executable, "-m", "pipeline.sweep", trials, "train.threads=1")
 
 
 def multirun(folder: str, points: list[list[str]]) -> None:
-    """A Hydra application, below, and its own launcher."""
+    """Run `application`, below, with Hydra's own launcher."""
     numbers = ",".join(str(number) for number in range(len(points)))
     script = str(Path(__file__).resolve())
     call(folder, sys.executable, script, "--multirun", f"+point={numbers}")
 
 
 def queue(folder: str, points: list[list[str]]) -> None:
-    """`dvc exp run --queue`, two jobs at a time."""
+    """Run `dvc exp run --queue`, with two jobs at a time."""
     for point in points:
-        # params.yaml has the groups; other keys are added to it.
+        # params.yaml has only the groups, so other keys must be added to it.
         keys = [f"+{key}" if "." in key.split("=")[0] else key for key in point]
         settings = [text for key in (*keys, "+train.threads=1") for text in ("-S", key)]
         call(folder, "dvc", "exp", "run", "--queue", "--quiet", *settings)
@@ -116,11 +117,11 @@ def queue(folder: str, points: list[list[str]]) -> None:
 
 
 def call(folder: str, *command: str) -> str:
-    """Run a command in a folder, of this project's code; return what it says."""
+    """Run a command in a folder, with the code in that folder. Return its stdout."""
     return subprocess.run(
         command,
         cwd=folder,
-        # A clone has not this checkout's neighbours; the data may be in it already.
+        # A clone lacks the folders next to this checkout. The data may already be in the checkout.
         env={"DATA_MIRROR": str(REPOSITORY / "data/raw"), **os.environ, "PYTHONPATH": folder},
         check=True,
         stdout=subprocess.PIPE,
@@ -135,7 +136,7 @@ def application(given: DictConfig) -> None:
     overrides = json.loads((folder / POINTS).read_text())[given.point]
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     configure_tensorflow(None)
-    GlobalHydra.instance().clear()  # composing anew is refused otherwise
+    GlobalHydra.instance().clear()  # otherwise Hydra refuses to compose again
     cfg = compose(overrides)
     with mlflow.start_run():
         mlflow.log_params({"overrides": " ".join(overrides)})

@@ -2,10 +2,10 @@
 
 Examples:
     python -m benchmarks.seeds [--seeds 5] [OVERRIDE...]
-    python -m benchmarks.seeds --write     the whole table of the README, written there
+    python -m benchmarks.seeds --write     # measure the README's table, and write it there
 
-Nothing is tracked or kept. Times include the tracing of the first epoch, not the imports. The test
-set measures the finished models; nothing is chosen by it.
+Nothing is tracked or kept. Times include the tracing of the first epoch, but not the imports. The
+test set only measures the finished models: no choice depends on it.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
     """Print a line for each seed and the table; with --write, write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--write", action="store_true", help="measure and write all of the table")
+    parser.add_argument("--write", action="store_true", help="measure and write the full table")
     parser.add_argument("overrides", nargs="*")
     arguments = parser.parse_args()
     configure_tensorflow(None)
@@ -52,8 +52,8 @@ def measure(name: str, overrides: list[str], seeds: int) -> dict[str, Any]:
     """Train a configuration once for each seed, from 0.
 
     Returns:
-        Parameters, epochs, seeds; mean and standard deviation of the test accuracy in percent;
-        median seconds of a training.
+        The number of parameters, epochs and seeds; the mean and standard deviation of the test
+        accuracy in percent; the median training time in seconds.
     """
     accuracies, seconds = [], []
     for seed in range(seeds):
@@ -75,7 +75,7 @@ def measure(name: str, overrides: list[str], seeds: int) -> dict[str, Any]:
 
 
 def accuracy_of(model: Any, prepared: Path) -> float:
-    """The share of the test images that a model reads right."""
+    """A model's accuracy on the test images, from 0 to 1."""
     test = load_split(prepared, "test")
     probabilities = model.predict(np.array(test.images), batch_size=1000, verbose=0)
     return evaluate_predictions(probabilities, test.labels, calibration_bins=15)["test_accuracy"]

@@ -1,10 +1,11 @@
-"""What a search costs beyond its trainings, and whether that grows: seconds and memory a trial.
+"""Measure the overhead of a sweep over its trainings, and whether time or memory per trial grows.
 
+Examples:
     python -m benchmarks.sweep [--trials 500] [--workers 2]
 
-A search of tiny trials (`sweep=depth` on the 5,000 digits that are installed already), then a tenth
-of its trainings again by the same number of processes, with no study and no MLflow. It runs in a
-clone of the last commit.
+First a sweep of tiny trials runs in a clone of the last commit (`sweep=depth` on the 5,000 digits
+that are already installed). Then a tenth of its trainings run again in the same number of
+processes, without a study or MLflow.
 """
 
 import argparse
@@ -34,21 +35,21 @@ BASE = ["data=mnist_sample", "train.threads=1"]
 
 
 def main() -> None:
-    """Search, then train alone; print a line for each tenth of the search, and the overhead."""
+    """Run a sweep, then train alone. Print a line for each tenth of the sweep, and the overhead."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=500)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
-        memory = search(Path(folder), arguments.trials, arguments.workers)
+        memory = run_sweep(Path(folder), arguments.trials, arguments.workers)
         trials = sorted(
             finished_trials(Store(Path(folder) / ".sweeps/depth", "depth").open()),
             key=lambda trial: trial.datetime_complete or datetime.max,
         )
         ends = [trial.datetime_complete.timestamp() for trial in trials if trial.datetime_complete]
         size = len(trials) // PARTS
-        print("trials     seconds a trial of a worker   MB a worker")
+        print("trials     seconds per trial, one worker   MB per worker")
         for part in range(PARTS):
             first, last = part * size, (part + 1) * size - 1
             seconds = (ends[last] - ends[first]) / (last - first) * arguments.workers
@@ -60,14 +61,19 @@ def main() -> None:
         alone = train_alone(chosen, prepared, arguments.workers)
     whole = (ends[-1] - ends[size]) / (len(ends) - 1 - size) * arguments.workers
     print(
-        f"{whole:.2f} s a trial, {alone:.2f} s a training alone: "
+        f"{whole:.2f} s per trial, {alone:.2f} s per training alone: "
         f"{whole - alone:.2f} s of overhead ({len(trials)} trials, {len(chosen)} trainings)"
     )
     print(describe("optuna", "mlflow", "keras", "tensorflow-cpu"))
 
 
-def search(folder: Path, trials: int, workers: int) -> list[tuple[float, float]]:
-    """Run the search; return when its workers had how many megabytes each, on average."""
+def run_sweep(folder: Path, trials: int, workers: int) -> list[tuple[float, float]]:
+    """Run the sweep.
+
+    Returns:
+        Samples of the workers' memory: the time in seconds since the epoch, and the mean memory of
+        a worker in megabytes.
+    """
     settings = [*BASE, f"sweep.trials={trials}", f"sweep.workers={workers}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.sweep", "sweep=depth", *settings],
@@ -92,7 +98,10 @@ def search(folder: Path, trials: int, workers: int) -> list[tuple[float, float]]
 
 
 def train_alone(trials: list[list[str]], prepared: Path, workers: int) -> float:
-    """Seconds of a training, its process's first one apart, while others train beside it."""
+    """Mean seconds of a training while the other processes train, too.
+
+    The first training of each process is left out.
+    """
     shares = [trials[worker::workers] for worker in range(workers)]
     with ProcessPoolExecutor(workers, get_context("spawn"), configure_tensorflow, (1,)) as pool:
         futures = [pool.submit(train_each, share, prepared) for share in shares]

@@ -1,7 +1,7 @@
 """An experiment-tracked pipeline that identifies handwritten digits.
 
-Here stand the commands, one verb per file, and the two modules that `conf/` names as `_target_`:
-`models` and `augment`. Everything else belongs in a package below.
+This folder holds the commands, one verb per file, and the two modules that `conf/` names in
+`_target_`: `models` and `augment`. Everything else belongs in a package below.
 """
 
 from pipeline.system.environment import set_defaults

@@ -1,4 +1,4 @@
-"""Augmentation: small changes to training images that do not change what they show."""
+"""Augmentation: small random changes to training images that leave their labels correct."""
 
 import math
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from pipeline.config.types import Fraction
 
 @dataclass(frozen=True)
 class Affine:
-    """Move, turn and scale each image at random; what comes in from outside is 0.
+    """Shift, rotate and scale each image at random. Pixels from outside the image are 0.
 
     Args:
-        shift: pixels at most, up or down and left or right; whole pixels.
-        rotation: degrees at most, either way.
-        scale: at most this share larger or smaller.
+        shift: largest shift in whole pixels, vertically and horizontally.
+        rotation: largest rotation in degrees, in either direction.
+        scale: largest change of size, as a share: 0.1 means up to 10 % larger or smaller.
         interpolation: `nearest`, or `bilinear`, which also blurs a little.
     """
 
@@ -28,14 +28,14 @@ class Affine:
     draws: ClassVar[int] = 4  # random numbers for each image
 
     def __call__(self, images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-        """Change images, uint8 (B, height, width), by draws, float32 (B, 4) from 0 to 1."""
+        """Change images, uint8 (B, height, width), by random draws, float32 (B, 4) in [0, 1)."""
         height, width = images.shape[1], images.shape[2]
-        # The op takes, for each pixel of the output, the place in the input that it comes from.
+        # The op maps each output pixel to its position in the input: these are inverse transforms.
         down, right = (tf.floor(draws[:, i] * (2 * self.shift + 1)) - self.shift for i in (0, 1))
         angle = (draws[:, 2] * 2 - 1) * math.radians(self.rotation)
         zoom = 1 + (draws[:, 3] * 2 - 1) * self.scale
         cos, sin = tf.cos(angle) / zoom, tf.sin(angle) / zoom
-        y, x = (height - 1) / 2, (width - 1) / 2  # turn and scale about the centre
+        y, x = (height - 1) / 2, (width - 1) / 2  # rotate and scale about the centre
         zero = tf.zeros_like(angle)
         transforms = tf.stack(
             [

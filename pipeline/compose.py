@@ -1,9 +1,9 @@
 """Compose conf/ with params.yaml into composed.yaml, which every other stage reads.
 
 Examples:
-    python -m pipeline.compose                    write composed.yaml, as `dvc repro` does
-    python -m pipeline.compose model=mlp --show   print what these overrides would give
-    python -m pipeline.compose --groups           list the config groups and their choices
+    python -m pipeline.compose                    # write composed.yaml, as `dvc repro` does
+    python -m pipeline.compose model=mlp --show   # print the result of these overrides
+    python -m pipeline.compose --groups           # list the config groups and their choices
 """
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -17,7 +17,7 @@ from pipeline.system.files import remove_parts
 
 
 def main() -> None:
-    """Write composed.yaml, or print what was asked for and write nothing."""
+    """Write composed.yaml. With --show or --groups, print and write nothing."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="in Hydra's grammar")
     parser.add_argument("--show", action="store_true", help="print the configuration as YAML")

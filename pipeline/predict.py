@@ -1,4 +1,7 @@
-"""Read digits from image files: python -m pipeline.predict FILE... [--model URI]
+"""Read digits from image files.
+
+Examples:
+    python -m pipeline.predict FILE... [--model URI]
 
 URI is a model file (models/model.keras, the default), `runs:/<id>/model`,
 `models:/mnist-classifier@champion`, or `git:<revision>`: the model of that revision, from DVC.
@@ -26,7 +29,11 @@ Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def main() -> int:
-    """Print a line for each file: its name, the digit, its probability. 1 if a file is refused."""
+    """Print a line for each file: its name, the digit, the digit's probability.
+
+    Returns:
+        1 if a file was refused or the reader of the output has exited, else 0.
+    """
     arguments = _parse_arguments()
 
     from pipeline.artifacts.keras_file import load_model
@@ -47,7 +54,7 @@ def main() -> int:
             images = _read_images(paths, shape, arguments.as_is)
             refused += len(paths) - len(images)
             _print_answers(images, lambda pixels: model.predict(pixels, verbose=0))
-    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+    except BrokenPipeError:  # the reader of the output, such as `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 1 if refused else 0
@@ -66,7 +73,7 @@ def _parse_arguments() -> argparse.Namespace:
         "(default: %(default)s)",
     )
     parser.add_argument(
-        "--as-is", action="store_true", help="do not turn dark on light into light on dark"
+        "--as-is", action="store_true", help="do not invert dark digits on a light background"
     )
     return parser.parse_args()
 
@@ -74,7 +81,7 @@ def _parse_arguments() -> argparse.Namespace:
 def _read_images(
     paths: list[Path], shape: tuple[int, int], as_is: bool
 ) -> list[tuple[Path, NDArray[np.uint8]]]:
-    """Read the files; print a line on stderr for each that is refused."""
+    """Read the files. Print a line on stderr for each file that is refused."""
     images = []
     for path in paths:
         try:

@@ -19,10 +19,10 @@ def prepare(data: Data, settings: Prepare, raw: Path, prepared: Path) -> dict[st
     """Turn four IDX files into train, validation and test arrays.
 
     Returns:
-        The content of `stats.json`: sizes, class counts, and what the checks counted.
+        The content of `stats.json`: sizes, class counts, and the counts of the checks.
 
     Raises:
-        UserError: for a malformed file, files that do not belong together, or a passed limit.
+        UserError: for a malformed file, files that do not belong together, or an exceeded limit.
     """
     remove_parts(prepared)
     files = data.files
@@ -31,7 +31,7 @@ def prepare(data: Data, settings: Prepare, raw: Path, prepared: Path) -> dict[st
     if training.images.shape[1:] != test.images.shape[1:]:
         raise UserError(
             f"training images are {_size(training)}, test images {_size(test)} pixels: "
-            "not one data set"
+            "they do not belong together"
         )
     num_classes = data.num_classes or int(training.labels.max()) + 1
     stats = {
@@ -46,16 +46,16 @@ def prepare(data: Data, settings: Prepare, raw: Path, prepared: Path) -> dict[st
     for name, split in (("training", training), ("test", test)):
         _check_labels(name, split.labels, num_classes, settings.min_class_fraction)
         blank = int((np.ptp(split.images.reshape(len(split.images), -1), axis=1) == 0).sum())
-        _check_share(f"blank {name} images", blank, split, settings, "max_blank_fraction")
+        _check_share(f"{name} images are blank", blank, split, settings, "max_blank_fraction")
         duplicates = len(split.images) - len(np.unique(_digests(split.images)))
         _check_share(
-            f"repeated {name} images", duplicates, split, settings, "max_duplicate_fraction"
+            f"{name} images are repeated", duplicates, split, settings, "max_duplicate_fraction"
         )
         stats["blank"][name] = blank
         stats["duplicates"][name] = duplicates
     leaked = int(np.isin(_digests(test.images), _digests(training.images)).sum())
     _check_share(
-        "test images that are also training images", leaked, test, settings, "max_leaked_fraction"
+        "test images are also training images", leaked, test, settings, "max_leaked_fraction"
     )
     stats["duplicates"]["across"] = leaked
 
@@ -87,7 +87,7 @@ def stratified(labels: NDArray[np.uint8], fraction: float, seed: int) -> NDArray
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
-            raise UserError(f"class {label} has one training image: none is left for validation")
+            raise UserError(f"class {label} has one training image, so none for validation")
         count = min(max(round(len(members) * fraction), 1), len(members) - 1)
         chosen[rng.permutation(members)[:count]] = True
     return chosen
@@ -103,15 +103,15 @@ def _read(images_path: Path, labels_path: Path) -> Split:
         except ValueError as error:
             raise UserError(f"{path}: {error}") from None
         if array.ndim != rank:
-            raise UserError(f"{path}: {what} have {rank} dimensions, these have {array.ndim}")
+            raise UserError(f"{path}: {what} must have {rank} dimensions, not {array.ndim}")
         if array.size == 0:
-            raise UserError(f"{path}: no {what} in it, dimensions {array.shape}")
+            raise UserError(f"{path}: no {what} in it; its dimensions are {array.shape}")
         arrays.append(array)
     split = Split(*arrays)
     if len(split.images) != len(split.labels):
         raise UserError(
             f"{images_path} has {len(split.images)} images, {labels_path.name} "
-            f"{len(split.labels)} labels: not one data set"
+            f"{len(split.labels)} labels: they do not belong together"
         )
     return split
 
@@ -140,7 +140,7 @@ def _check_share(what: str, count: int, split: Split, settings: Prepare, limit: 
 
 
 def _digests(images: NDArray[np.uint8]) -> NDArray[np.void]:
-    """Each image's bytes as one element, shape (N,): equal images give equal elements."""
+    """The bytes of each image as one element, shape (N,). Equal images give equal elements."""
     flat = np.ascontiguousarray(images.reshape(len(images), -1))
     return flat.view(np.dtype((np.void, flat.shape[1])))[:, 0]
 

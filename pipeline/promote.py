@@ -1,7 +1,7 @@
 """Write the best trial of a sweep as a preset: conf/experiment/best_STUDY.yaml.
 
-With it the pipeline trains what the trial trained, to the byte on the same machine, evaluates it on
-the test images, and compares it with the champion.
+With this preset, the pipeline trains the same model as the trial (byte for byte on the same
+machine), evaluates it on the test images, and compares it with the champion.
 """
 
 import shutil
@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from pipeline.config.composition import compose, group_choices
 from pipeline.config.overrides import merge_overrides
 from pipeline.config.paths import CONF, REPOSITORY, repository_root
-from pipeline.sweeps.storage import Store, user_errors
+from pipeline.sweeps.storage import Store, database_errors
 from pipeline.sweeps.task import SWEEPS_FOLDER
 from pipeline.sweeps.trials import HISTORY, OVERRIDES, THREADS, best_trial, finished_trials
 from pipeline.system import cli
@@ -31,15 +31,15 @@ def promote(folder: Path, name: str, database: str = "") -> Path:
     """Write the preset of the best trial of a study.
 
     Args:
-        folder: of the study.
-        name: of the study.
-        database: a PostgreSQL address when the study is in a database, else "".
+        folder: the folder of the study.
+        name: the name of the study.
+        database: a PostgreSQL address if the study is in a database, else "".
 
     Returns:
-        The preset, which composes to the trial's configuration.
+        The path of the preset, which composes to the trial's configuration.
 
     Raises:
-        UserError: when there is no such study, or it has no best trial.
+        UserError: when the study does not exist or has no best trial.
     """
     if not database and not (folder / "journal").is_file():
         names = sorted(path.parent.name for path in folder.parent.glob("*/journal"))
@@ -62,10 +62,10 @@ def promote(folder: Path, name: str, database: str = "") -> Path:
 
 
 def _preset(name: str, overrides: list[str], head: str) -> str:
-    """The text of a preset that composes to the same configuration as overrides.
+    """The text of a preset that composes to the same configuration as the overrides.
 
     Raises:
-        UserError: when a preset cannot express them: overrides that remove a key.
+        UserError: when an override removes a key, which a preset cannot express.
     """
     wanted = compose(overrides)
     picked = [{f"override /{group}": file} for group, file in group_choices(overrides).items()]
@@ -80,12 +80,12 @@ def _preset(name: str, overrides: list[str], head: str) -> str:
         text += f"\n{_yaml(values)}" if values else ""
         path.write_text(text)
         if compose([f"experiment={name}"], conf=conf) != wanted:
-            raise UserError(f"no preset composes to {' '.join(overrides)}")
+            raise UserError(f"a preset cannot express the overrides {' '.join(overrides)}")
     return text
 
 
 def _changes(given: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """The values that must be set in a mapping to make it equal to another one."""
+    """The values to set in `given` so that it equals `wanted`."""
     changes = {}
     for key, value in wanted.items():
         current = given.get(key)
@@ -106,7 +106,7 @@ def _head(name: str, study: optuna.Study, best: FrozenTrial) -> str:
     seconds = best.duration.total_seconds() if best.duration else 0
     threads = best.user_attrs[THREADS]
     trials = len(finished_trials(study))
-    return f"""# Trial {best.number}, the best of {trials} of the sweep {study.study_name}.
+    return f"""# Trial {best.number}, the best of {trials} trials in the sweep {study.study_name}.
 #
 #   dvc exp run -S experiment={name}
 #
@@ -118,12 +118,12 @@ def _head(name: str, study: optuna.Study, best: FrozenTrial) -> str:
 def main() -> None:
     """Write the preset of the named study."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("study", metavar="STUDY", help=f"a folder in {SWEEPS_FOLDER}")
+    parser.add_argument("study", metavar="STUDY", help=f"the name of a folder in {SWEEPS_FOLDER}")
     parser.add_argument(
         "--storage", default="", metavar="ADDRESS", help="launcher.storage of the sweep"
     )
     arguments = parser.parse_args()
-    with user_errors():
+    with database_errors():
         path = promote(
             repository_root() / SWEEPS_FOLDER / arguments.study, arguments.study, arguments.storage
         )
@@ -132,7 +132,7 @@ def main() -> None:
     if params.is_file():
         chosen = compose([f"experiment={path.stem}"])
         if compose([f"experiment={path.stem}"], params) != chosen:
-            print(f"{params} changes part of it: remove that from {params} first")
+            print(f"{params} changes some values of this preset: remove them from {params} first")
 
 
 if __name__ == "__main__":

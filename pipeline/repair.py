@@ -1,4 +1,4 @@
-"""Replace an unreadable dvc.lock, which `dvc repro` leaves when it is killed while it writes it."""
+"""Replace an unreadable dvc.lock, which `dvc repro` leaves if it is killed while writing it."""
 
 import subprocess
 from pathlib import Path
@@ -12,20 +12,22 @@ LOCK = Path("dvc.lock")
 
 
 def is_readable(text: str) -> bool:
-    """Whether the text of a dvc.lock is whole: each stage has a command, each file a digest."""
+    """Whether the text of a dvc.lock is complete: each stage has a command, each file a digest."""
     try:
-        stages = yaml.safe_load(text)["stages"].values()
-        files = [entry for stage in stages for entry in [*stage["deps"], *stage["outs"]]]
-        return all("cmd" in stage for stage in stages) and all("md5" in entry for entry in files)
+        for stage in yaml.safe_load(text)["stages"].values():
+            files = [*stage.get("deps", []), *stage.get("outs", [])]
+            if "cmd" not in stage or not all(file["path"] and file["md5"] for file in files):
+                return False
     except (yaml.YAMLError, TypeError, KeyError, AttributeError):
         return False
+    return True
 
 
 def main() -> None:
     """Restore an unreadable dvc.lock from git, else remove it. DVC then restores the outputs.
 
-    DVC 3.67 writes the file in place. This command can go when DVC replaces it in one step; a test
-    fails on that day.
+    DVC 3.67 writes the file in place. Remove this command when DVC writes the file atomically; a
+    test then fails.
     """
     cli.no_arguments(__doc__)
     if not LOCK.exists() or is_readable(LOCK.read_text("utf-8", errors="replace")):

@@ -1,11 +1,12 @@
-"""Search for a better configuration. The same command resumes a sweep that was interrupted.
+"""Run a sweep. The same command resumes a sweep that was interrupted.
 
 Examples:
-    python -m pipeline.sweep                                    conf/sweep/default.yaml
-    python -m pipeline.sweep sweep=depth sweep.trials=30        another sweep, and how many trials
-    python -m pipeline.sweep sweep.workers=1 train.epochs=3     any key that all trials share
+    python -m pipeline.sweep                                    # conf/sweep/default.yaml
+    python -m pipeline.sweep sweep=depth sweep.trials=30        # another sweep, with 30 trials
+    python -m pipeline.sweep sweep.workers=1 train.epochs=3     # keys that all trials share
 
-`sweep.trials` is the total. params.yaml applies here as it does to `dvc repro`.
+`sweep.trials` is the total, however often the sweep is resumed. params.yaml applies here as it does
+to `dvc repro`.
 """
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -24,7 +25,7 @@ def main() -> None:
 
     plan = make_plan(arguments.overrides, Path("params.yaml"))
 
-    # MLflow takes four seconds: a sweep with a mistake ends before that.
+    # Importing MLflow takes four seconds. A sweep with a mistake fails before that.
     from pipeline.sweeps.session import run_sweep
 
     run_sweep(plan)

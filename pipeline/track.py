@@ -1,4 +1,4 @@
-"""Log the test results of the workspace to MLflow, after the store did not answer before."""
+"""Log the workspace's test results to MLflow, after the store was unavailable in `evaluate`."""
 
 import json
 from pathlib import Path
@@ -9,14 +9,14 @@ from pipeline.system.errors import UserError
 
 
 def main() -> None:
-    """Log what `train` and `evaluate` wrote and the store does not have yet."""
+    """Log the results of `train` and `evaluate` that the store does not have yet."""
     cli.no_arguments(__doc__)
     cfg = load_config(Path("composed.yaml"))
     reports = Path("reports")
     try:
         metrics = json.loads((reports / "metrics.json").read_text())
     except FileNotFoundError:
-        raise UserError(f"there is no {reports}/metrics.json: run `dvc repro` first") from None
+        raise UserError(f"{reports}/metrics.json is missing: run `dvc repro` first") from None
 
     from pipeline.system.determinism import configure_tensorflow
     from pipeline.training.run_completion import log_evaluation

@@ -27,7 +27,9 @@ def main() -> None:
     with initial_model(cfg.train.init_from) as init:
         checkpoints = Checkpoints.of(cfg, prepared, init)
         resumable = checkpoints.folder.is_dir()
-        with training_run(cfg, prepared, threads, checkpoints.id, resumable, init) as run:
+        with training_run(
+            cfg, prepared, threads, checkpoints.id, resumable=resumable, init=init
+        ) as run:
             trained = train(cfg, prepared, run.log_epoch, checkpoints, init)
             save_model(trained.model, models / "model.keras")
             write_history(trained.history, models / "history.csv")

@@ -19,16 +19,16 @@ from pipeline.system.errors import UserError, one_line
 
 
 def differing(lock: dict[str, Any], made: Path, cache: Path) -> tuple[list[str], list[str]]:
-    """Compare the files that the stages made with dvc.lock.
+    """Compare the files that the stages wrote with dvc.lock.
 
     Args:
         lock: the content of dvc.lock.
-        made: the folder in which they ran.
-        cache: the folder of DVC's cache, which holds the lists of files of tracked folders.
+        made: the folder in which the stages ran.
+        cache: the folder of DVC's cache, which holds a list of files for each tracked folder.
 
     Returns:
-        The files that are the same, and those that are not. A folder whose list is not in the cache
-        counts as one file.
+        The names of the equal files, and those of the different ones. A folder whose list of files
+        is not in the cache is compared as one file.
     """
     same: list[str] = []
     other: list[str] = []
@@ -62,14 +62,14 @@ def _files(folder: Path) -> dict[str, str]:
 
 
 def _md5_of_folder(folder: Path) -> str:
-    """The digest that DVC gives to a folder: that of the JSON list of its files."""
+    """The digest that DVC gives to a folder: the MD5 of the JSON list of its files."""
     entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(_files(folder).items())]
     content = json.dumps(entries, sort_keys=True).encode()
     return hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir"
 
 
 def _check_inputs() -> None:
-    """Raise UserError when code or settings differ from those that dvc.lock was made with."""
+    """Raise UserError when code or settings have changed since dvc.lock was written."""
     result = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json"],
         capture_output=True,
@@ -90,7 +90,8 @@ def _check_inputs() -> None:
     }
     if edited:
         raise UserError(
-            f"dvc.lock was made with another {', '.join(sorted(edited))}: run `dvc repro` first"
+            f"changed since dvc.lock was written: {', '.join(sorted(edited))}; "
+            "run `dvc repro` first"
         )
 
 
@@ -103,22 +104,23 @@ def _cache_folder() -> Path:
 
 
 def main() -> int:
-    """Print the files that differ; 1 if there are any."""
+    """Print the files that differ. Return 1 if there are any, else 0."""
     cli.no_arguments(__doc__)
     try:
         lock = yaml.safe_load(Path("dvc.lock").read_text())
     except FileNotFoundError:
-        raise UserError("there is no dvc.lock to compare with: run `dvc repro` first") from None
+        raise UserError("there is no dvc.lock: run `dvc repro` first") from None
     _check_inputs()
     if compose(params=Path("params.yaml")).train.init_from:
-        raise UserError("train.init_from names a model that may have changed: nothing to verify")
+        raise UserError("cannot verify: train.init_from names a model that may have changed")
 
     cache = _cache_folder()
     params = Path("params.yaml").read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder)
         (made / "params.yaml").write_bytes(params)
-        # It has its own MLflow store and checkpoints. Mirrors are relative to the repository.
+        # DVC_ROOT gives the stages their own MLflow store and checkpoints, in the temporary folder.
+        # Only `fetch` gets the real repository, because mirrors are relative to it.
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         environment.pop("MLFLOW_TRACKING_URI", None)
         for stage in stage_names():
@@ -135,10 +137,11 @@ def main() -> int:
         same, other = differing(lock, made, cache)
     for name in other:
         print(f"differs: {name}")
-    print(f"{len(same)} of {len(same) + len(other)} files are as in dvc.lock")
+    print(f"{len(same)} of {len(same) + len(other)} files match dvc.lock")
     if other:
         print(
-            "Another CPU, number of threads or version may change the last bits: docs/promises.md"
+            "A different CPU, number of threads or package version may change the last bits: "
+            "see docs/promises.md"
         )
     return 1 if other else 0
 

@@ -1,1 +1,1 @@
-"""A model file: write it, read it safely, find it by a URI."""
+"""Model files: write them, load them safely, find them by URI. Training is not here."""

@@ -1,8 +1,8 @@
-"""Refuse hostile model files, before Keras reads them.
+"""Reject hostile model files before Keras reads them.
 
-Keras's `safe_mode` lets through any function of Keras itself in the place of an activation, and a
-configuration of a few bytes that takes 4 GiB of memory. What is allowed here was read from Keras
-3.15; a test compares it with the public classes of the installed version.
+Keras's `safe_mode` accepts any of Keras's own functions as an activation, and accepts a
+configuration of a few bytes that allocates 4 GiB of memory. The lists below were made from Keras
+3.15. A test compares them with the public classes of the installed version.
 """
 
 import io
@@ -19,43 +19,45 @@ import keras
 
 _MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
 _CODE = {"__lambda__", "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
-# The modules whose classes may stand in a configuration, besides those in keras.src.
+# A configuration may name the classes of these modules, and those of keras.src.
 _CLASSES = {
     *("keras", "keras.models", "keras.optimizers.schedules", "keras.quantizers"),
     *(f"keras.{module}" for module in ("constraints", "initializers", "layers", "losses")),
     *(f"keras.{module}" for module in ("metrics", "optimizers", "regularizers")),
 }
-# The modules whose functions may: they compute with tensors. Others write files or download.
+# A configuration may name the functions of these modules, which only compute with tensors. Keras's
+# other modules have functions that write files or download.
 _FUNCTIONS = {
-    "builtins",  # how Keras marks names that it looks up in the modules below
+    "builtins",  # for names that Keras looks up in the modules below
     *(f"keras.{module}" for module in ("activations", "constraints", "initializers", "losses")),
     *(f"keras.{module}" for module in ("metrics", "ops", "regularizers")),
 }
-_MAX_NUMBER = 10**7  # in a configuration, and for the size of a layer's output for one image
+# The limit on integers in a configuration, and on the size of a layer's output for one image.
+_MAX_NUMBER = 10**7
 
 
 def inspect_file(path: Path) -> None:
     """Check a .keras file without loading the model.
 
     Raises:
-        ValueError: when it names code, or would take more memory than it has bytes.
+        ValueError: when the file names code, or would need more memory than its own size.
     """
     with zipfile.ZipFile(path) as file:
         if sorted(file.namelist()) != _MEMBERS:
             raise ValueError(f"it holds {', '.join(file.namelist())}, not {', '.join(_MEMBERS)}")
         # Keras does not compress the members.
         if sum(member.file_size for member in file.infolist()) > path.stat().st_size:
-            raise ValueError("it unpacks to more than its size")
+            raise ValueError("its members unpack to more than the size of the file")
         config = json.loads(file.read("config.json"))
         weights = file.read("model.weights.h5")
     for name in _foreign(config):
         raise ValueError(
-            f"it names {name}, which is neither a part of Keras that holds no code, nor registered "
-            "by keras.saving.register_keras_serializable in this process"
+            f"it names {name}, which is not a part of Keras that is safe to load, and is not "
+            "registered by keras.saving.register_keras_serializable in this process"
         )
     for number in _numbers(config):
         if number > _MAX_NUMBER:
-            raise ValueError(f"it asks for {number} of something; the limit is {_MAX_NUMBER}")
+            raise ValueError(f"its configuration has the number {number}; limit: {_MAX_NUMBER}")
     stored, (declared, largest) = _stored(weights), _declared(config)
     if declared > stored:
         raise ValueError(f"it declares {declared} weights but holds {stored}")
@@ -64,7 +66,7 @@ def inspect_file(path: Path) -> None:
 
 
 def _foreign(value: Any) -> Iterator[str]:
-    """The classes and functions in a configuration that Keras must not look up."""
+    """Yield the classes and functions in a configuration that Keras must not look up."""
     if isinstance(value, dict):
         name, module = value.get("class_name"), value.get("module")
         if name == "function":
@@ -84,7 +86,7 @@ def _foreign(value: Any) -> Iterator[str]:
 
 
 def _numbers(value: Any, key: str = "") -> Iterator[int]:
-    """The integers in a configuration, except those that are not sizes or counts."""
+    """Yield the integers in a configuration, except those that are not sizes or counts."""
     if isinstance(value, int) and key not in ("seed", "shared_object_id"):
         yield value
     elif isinstance(value, dict):
@@ -96,23 +98,23 @@ def _numbers(value: Any, key: str = "") -> Iterator[int]:
 
 
 def _stored(weights: bytes) -> int:
-    """How many numbers an HDF5 file holds; ValueError when it claims more than its size."""
+    """The count of numbers in an HDF5 file. ValueError if they need more bytes than the file."""
     datasets: list[Any] = []
     with h5py.File(io.BytesIO(weights)) as file:
         file.visititems(
             lambda _, item: datasets.append(item) if isinstance(item, h5py.Dataset) else None
         )
         if sum(dataset.nbytes for dataset in datasets) > len(weights):
-            raise ValueError("its weights unpack to more than its size")
+            raise ValueError("its weights unpack to more than the size of their file")
         return sum(dataset.size for dataset in datasets)
 
 
 def _declared(config: dict[str, Any]) -> tuple[int, int]:
     """How many weights a configuration declares, and the largest output of a layer for one image.
 
-    No variable gets a value: they stay unallocated.
+    The variables get no values, so no memory is allocated for them.
     """
-    # Keras initialises such variables later in the thread that created them. This one ends first.
+    # Keras would initialise these variables later in the same thread. This thread ends before that.
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(_sizes, config).result()
 

@@ -1,13 +1,14 @@
-"""Write and read .keras files in canonical form: equal models give equal bytes.
+"""Write .keras files in canonical form, so that equal models give equal bytes; read them safely.
 
 Keras writes the date into the metadata, object ids of the running process into the configuration,
-and times into the zip around them. None of these describes the model.
+and times into the zip archive. None of these describes the model.
 """
 
 import io
 import json
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -21,30 +22,26 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can store
 
 def save_model(model: keras.Model, path: Path) -> None:
     """Write a .keras file, atomically and in canonical form. `keras.models.load_model` reads it."""
-    written = path.with_name(f".{path.name}")  # Keras insists on opening a file by name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        target = written.with_suffix(".part.keras")
-        model.save(target)
-        content = canonical(target.read_bytes())
-    finally:
-        target.unlink(missing_ok=True)
+    with TemporaryDirectory() as folder:
+        saved = Path(folder) / "model.keras"  # Keras can only save to a path
+        model.save(saved)
+        content = canonical(saved.read_bytes())
     with atomic_write(path) as file:
         file.write(content)
 
 
 def load_model(path: Path, uri: str | None = None) -> keras.Model:
-    """Read a .keras file. Refuse one that brings code or takes more memory than its size.
+    """Read a .keras file. Reject one that contains code or needs more memory than its own size.
 
     Its layers and functions must be Keras's own, or registered in this process by
     `keras.saving.register_keras_serializable`.
 
     Args:
         path: the file.
-        uri: what errors call it, if it was found by a URI.
+        uri: the model URI that errors show; None shows the path.
 
     Raises:
-        UserError: when it is missing, damaged, or not a classifier of images.
+        UserError: when the file is missing, damaged, or not a classifier of images.
     """
     uri = uri or str(path)
     if not path.is_file():
@@ -56,7 +53,7 @@ def load_model(path: Path, uri: str | None = None) -> keras.Model:
         model = keras.models.load_model(path)
     except Exception as error:  # a damaged file can raise nearly any error
         reason = one_line(error)
-        raise UserError(f"{uri} is not a model that can be loaded: {reason[:300]}") from error
+        raise UserError(f"{uri} cannot be loaded as a model: {reason[:300]}") from error
     return check_classifier(model, uri)
 
 
@@ -72,7 +69,7 @@ def check_classifier(model: Any, uri: str) -> keras.Model:
 
 
 def canonical(archive: bytes) -> bytes:
-    """The bytes of a .keras file without what differs between equal models."""
+    """The bytes of a .keras file, without the parts that differ between equal models."""
     result = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(archive)) as source,

@@ -1,6 +1,6 @@
-"""Find a model by its URI. Every URI leads to a .keras file, which only `load_model` reads.
+"""Resolve a model URI. Every URI leads to a .keras file, which only `load_model` reads.
 
-MLflow's own loaders would run code that a model brings along, including pickles.
+MLflow's own loaders would run code that a model contains, including pickles.
 """
 
 import subprocess
@@ -24,12 +24,12 @@ def resolve_model(uri: str) -> Iterator[Path]:
 
     Args:
         uri: a path, `runs:/<id>/model`, `models:/<name>@<alias>`, `models:/<name>/<version>`,
-            `models:/<model id>`, or `git:<revision>`: models/model.keras of that revision, from
-            DVC. The path models/model.keras is taken from DVC too when the file is missing: DVC
-            removes it before it trains.
+            `models:/<model id>`, or `git:<revision>`. The last one is models/model.keras of that
+            revision, from DVC. If the file models/model.keras is missing, its path is also resolved
+            from DVC, because DVC removes the file before it trains.
 
     Raises:
-        UserError: when there is no such model; says where it was looked for.
+        UserError: when there is no such model. The message says where it was looked for.
     """
     with tempfile.TemporaryDirectory() as folder:
         if uri.startswith(("runs:/", "models:/")):
@@ -44,7 +44,7 @@ def resolve_model(uri: str) -> Iterator[Path]:
 
 @contextmanager
 def initial_model(uri: str | None) -> Iterator[Path | None]:
-    """The file of `train.init_from`, for as long as the block runs; None when it names none.
+    """The file of `train.init_from`, for as long as the block runs; None if it is not set.
 
     Raises:
         UserError: when there is no such model.
@@ -79,7 +79,7 @@ def _from_mlflow(uri: str, folder: Path) -> Path:
 
 
 def _from_dvc(revision: str, folder: Path) -> Path:
-    """Models/model.keras of a git revision, or as the workspace's dvc.lock has it."""
+    """The file models/model.keras of a git revision; "" means the workspace's dvc.lock."""
     path = folder / "model.keras"
     repository = repository_root() if revision else Path()
     command = [sys.executable, "-m", "dvc", "get", "--quiet", str(repository), DEFAULT_MODEL]

@@ -1,4 +1,4 @@
-"""The configuration: its types, and how it is composed, read and written.
+"""The configuration: compose, check, read and write it. What its keys do is decided elsewhere.
 
-Only this package calls Hydra's composition.
+Only this package composes with Hydra.
 """

@@ -1,4 +1,4 @@
-"""Compose `conf/` with overrides into the typed configuration. Only this module calls Hydra."""
+"""Compose `conf/` with overrides into the typed configuration. No other module composes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,11 +24,11 @@ _SWEEP_GROUPS = {"sweep": "default", "launcher": "local"}
 
 @dataclass
 class Origin:
-    """Tells where a key of the configuration was set, for errors.
+    """Finds where a key of the configuration was set, for error messages.
 
     Attributes:
         conf: the folder of config groups.
-        set_by: keys and groups that overrides set, and where those overrides come from.
+        set_by: keys and groups that overrides set, with the source of each override.
         choices: the file that was picked from each group.
     """
 
@@ -37,12 +37,12 @@ class Origin:
     choices: dict[str, Any] = field(default_factory=dict)
 
     def of(self, key: str) -> str:
-        """The file, or the command line, that a key comes from."""
+        """The file, or "the command line", that a key comes from."""
         parts = key.split(".")
         ancestors = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
         groups = config_groups(self.conf)
         for part in ancestors:
-            # An override that picks from a group did not write the values in the group's file.
+            # An override that picks a file of a group did not set the values in that file.
             if part in self.set_by and (part == key or part not in groups):
                 return self.set_by[part]
         for known, source in self.set_by.items():
@@ -51,7 +51,7 @@ class Origin:
         return self._file_of(key)
 
     def _file_of(self, key: str) -> str:
-        """The file of `conf` that sets a key: the preset, else its group's, else config.yaml."""
+        """The file that sets a key: the preset, else the group's file, else config.yaml."""
         group = key.partition(".")[0]
         preset = self.conf / "experiment" / f"{self.choices.get('experiment')}.yaml"
         if preset.is_file() and OmegaConf.select(OmegaConf.load(preset), key) is not None:
@@ -70,13 +70,13 @@ def compose(
     conf: Path = CONF,
     source: str = COMMAND_LINE,
 ) -> Config:
-    """Compose `conf` with a params file and then with overrides on top.
+    """Compose `conf`, with a params file and then with overrides on top.
 
     Args:
         arguments: overrides in Hydra's grammar, such as `model=mlp` or `train.epochs=3`.
-        params: a params.yaml; see `read_params`.
+        params: a params.yaml file; see `read_params`.
         conf: the folder of config groups.
-        source: where the arguments come from, for errors.
+        source: where the arguments come from, for error messages.
 
     Raises:
         UserError: naming the key, the file (or the command line) and the nearest valid names.
@@ -121,7 +121,7 @@ def group_choices(arguments: Sequence[str], conf: Path = CONF) -> dict[str, str]
 
 
 def _hydra_compose(overrides: list[str], origin: Origin) -> DictConfig:
-    """Compose with Hydra, note the choices in `origin`, and turn Hydra's errors into ours."""
+    """Compose with Hydra, record the choices in `origin`, turn Hydra's errors into `UserError`."""
     conf = origin.conf
     picks = [override for override in overrides if key_of(override) in config_groups(conf)]
     _check_choices(picks, origin)
@@ -130,7 +130,7 @@ def _hydra_compose(overrides: list[str], origin: Origin) -> DictConfig:
             composed = hydra_compose("config", overrides, return_hydra_config=True)
         except yaml.YAMLError as error:
             raise UserError(f"a file of {conf.name}/ is not YAML: {one_line(error)}") from None
-        # ValueError is Hydra's answer to `model=null`.
+        # Hydra raises ValueError for `model=null`.
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             _check_keys(picks, overrides, origin, one_line(error))
             raise UserError(_locate(one_line(error), origin)) from None
@@ -151,7 +151,7 @@ def _check_choices(picks: list[str], origin: Origin) -> None:
 
 
 def _check_keys(picks: list[str], overrides: list[str], origin: Origin, failure: str) -> None:
-    """Raise UserError for an override whose key is not in the configuration that it changes."""
+    """Raise UserError for an override whose key is not in the configuration."""
     try:
         base = hydra_compose("config", picks)
     except (HydraException, OmegaConfBaseException, ValueError):
@@ -174,7 +174,7 @@ def _check_keys(picks: list[str], overrides: list[str], origin: Origin, failure:
 
 
 def _locate(failure: str, origin: Origin) -> str:
-    """Put the key that an error message is about, and where it was set, before the message."""
+    """Put the key that an error message names, and where it was set, before the message."""
     for key, source in origin.set_by.items():
         if key in failure:
             return f"{key} ({source}): {failure}"

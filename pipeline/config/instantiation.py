@@ -14,7 +14,7 @@ def instantiate_section(section: str, settings: dict[str, Any], **arguments: Any
     Args:
         section: the name of the section, for errors.
         settings: `_target_` and its arguments.
-        arguments: more arguments, which the pipeline passes by itself.
+        arguments: more arguments, which come from the pipeline and not from the configuration.
 
     Raises:
         UserError: when the target cannot be imported or refuses its settings.

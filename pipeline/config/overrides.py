@@ -1,4 +1,4 @@
-"""Hydra's override grammar: `params.yaml` as overrides, and lists of overrides merged."""
+"""Overrides in Hydra's grammar: parse them, merge them, and read `params.yaml` as overrides."""
 
 import re
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from pipeline.system.errors import UserError, one_line
 def read_params(params: Path, conf: Path = CONF) -> list[str]:
     """Read a params file as overrides.
 
-    A key that names a config group picks from it, and null leaves the group as it is. Any other
-    key sets a value. Keys may be nested (`train: {epochs: 3}`) or dotted (`train.epochs: 3`).
+    A key that names a config group picks a file of the group; null leaves the group as it is. Any
+    other key sets a value. Keys may be nested (`train: {epochs: 3}`) or dotted (`train.epochs: 3`).
     """
-    values = read_yaml(params, "`{}` in it changes nothing")
+    values = read_yaml(params, "create it with `{}` in it to change nothing")
     if values is None:
         return []
     if not isinstance(values, dict):
@@ -47,9 +47,9 @@ def with_params(params: Path, arguments: Sequence[str], conf: Path = CONF) -> li
 
 
 def merge_overrides(base: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    """Two lists of overrides; of a key that is in both, the second one's.
+    """Join two lists of overrides. If a key is in both, keep only the second list's override.
 
-    Hydra refuses a list that names a key twice.
+    Hydra rejects a list that names a key twice.
     """
     replaced = {key_of(override) for override in overrides}
     return [*(override for override in base if key_of(override) not in replaced), *overrides]
@@ -60,10 +60,10 @@ def parse_overrides(overrides: Sequence[str], source: str) -> list[Override]:
 
     Args:
         overrides: such as `train.epochs=3`.
-        source: where they come from, for errors.
+        source: where they come from, for error messages.
 
     Raises:
-        UserError: naming the override that is not in the grammar.
+        UserError: naming the override that does not follow the grammar.
     """
     parsed = []
     for text in overrides:
@@ -90,17 +90,18 @@ def to_grammar(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(map(to_grammar, value)) + "]"
     if isinstance(value, dict):
-        # The grammar knows no quotes around a key.
+        # The grammar does not allow quotes around a key.
         keys = (key if isinstance(key, str) else to_grammar(key) for key in value)
         pairs = zip(keys, map(to_grammar, value.values()), strict=True)
         return "{" + ",".join(f"{key}:{item}" for key, item in pairs) + "}"
-    # In the grammar a backslash escapes only a quote, or a backslash in a row that ends in a quote.
+    # In the grammar, a backslash escapes a quote, or another backslash in a run before a quote.
+    # Anywhere else it is literal.
     text = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), str(value))
     return f"'{text}'"
 
 
 def flatten(values: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of nested mappings by their dotted keys; an empty mapping stays a value."""
+    """The values of nested mappings by dotted key; an empty mapping is kept as a value."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and value:

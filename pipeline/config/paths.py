@@ -1,4 +1,4 @@
-"""Where the repository and the files of its configuration are."""
+"""The paths of the repository and its configuration, and the config groups."""
 
 import os
 from pathlib import Path

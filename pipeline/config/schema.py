@@ -9,7 +9,7 @@ from pipeline.config.types import Count, Positive, Section, Seed, Share, Slug, T
 
 
 def _check_target(section: dict[str, Any]) -> dict[str, Any]:
-    """Check the arguments of a known `_target_`; the section itself stays a plain mapping."""
+    """Check the arguments of a known `_target_`. The section itself stays a plain mapping."""
     target = section.get("_target_", "")
     if not isinstance(target, str):
         raise ValueError("needs a `_target_` that is a name")
@@ -24,7 +24,7 @@ def _needs_target(section: dict[str, Any]) -> dict[str, Any]:
     return section
 
 
-# What `hydra.utils.instantiate` takes.
+# Sections for `hydra.utils.instantiate`. An OptionalTarget may be empty.
 OptionalTarget = Annotated[dict[str, Any], AfterValidator(_check_target)]
 Target = Annotated[dict[str, Any], AfterValidator(_needs_target), AfterValidator(_check_target)]
 
@@ -87,7 +87,7 @@ class Tracking(Section):
 
 
 class Config(Section):
-    """The whole configuration, as `composed.yaml` holds it."""
+    """The complete configuration, as stored in `composed.yaml`."""
 
     data: Data
     model: Target

@@ -1,4 +1,4 @@
-"""The stages of dvc.yaml, and the code that each depends on: the only list of both."""
+"""The stages and the code that each depends on, read from dvc.yaml, which has the only list."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,6 @@
-"""The arguments of what `_target_` names, checked before anything heavy is imported.
+"""The arguments of each `_target_`, so that they can be checked before heavy imports.
 
-The arguments of this project's functions are declared once, in their signatures. To import those
+The arguments of this project's functions are declared once, in their signatures. Importing those
 modules would import Keras, which takes ten seconds, so the signatures are read from the source.
 """
 
@@ -15,12 +15,12 @@ from pipeline.config import types
 from pipeline.config.paths import REPOSITORY
 from pipeline.config.types import Fraction, NotNegative, Positive, Section
 
-# What the pipeline passes to a model by itself.
+# Arguments that the pipeline itself passes to a model.
 _PASSED = ("image_shape", "num_classes")
 
 
 class Optimizer(Section):
-    """What every Keras optimizer takes."""
+    """The arguments that every Keras optimizer has."""
 
     learning_rate: Positive
     weight_decay: NotNegative | None = None
@@ -65,13 +65,13 @@ _KERAS: dict[str, type[Section]] = {
 
 @cache
 def arguments_of(target: str) -> type[Section] | None:
-    """A model of the arguments that a target takes.
+    """A pydantic model of the arguments of a target.
 
     Args:
         target: such as `pipeline.models.mlp` or `keras.optimizers.SGD`.
 
     Returns:
-        None for a target of another library, which is called with what its YAML file says.
+        None for a target whose arguments are not known here. They are then passed unchecked.
     """
     module, _, name = target.rpartition(".")
     path = REPOSITORY / f"{module.replace('.', '/')}.py"
@@ -122,11 +122,11 @@ def _model(name: str, declared: Declared, extra: Any) -> type[Section]:
 
 
 def _type(annotation: ast.expr | None) -> Any:
-    """The type that an annotation means; Any where it needs more than `types` and `typing`."""
+    """The type of an annotation; Any if it uses names outside `types` and `typing`."""
     if annotation is None:
         return Any
     try:
-        # This project's own source: what is imported later runs the same expression.
+        # Safe: this is the project's own source, which runs the same expression when imported.
         return eval(ast.unparse(annotation), {**vars(typing), **vars(types)})  # noqa: S307
     except (NameError, TypeError, AttributeError):
         return Any

@@ -26,5 +26,5 @@ Width = Annotated[int, Field(ge=0, le=65_536)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Text = Annotated[str, Field(min_length=1)]
-# A mapping in the configuration, from which Hydra makes what the function receives.
+# In the configuration, a mapping. The function receives the object that Hydra makes from it.
 Instantiated = Annotated[Any, AfterValidator(_is_mapping)]

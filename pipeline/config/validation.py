@@ -17,12 +17,12 @@ _MESSAGES = {"model_type": _MAPPING, "dict_type": _MAPPING, "list_type": "should
 
 
 def validate(schema: type[T], values: Any, file_of: Callable[[str], str]) -> T:
-    """Make the typed configuration of composed values.
+    """Make the typed configuration from composed values.
 
     Args:
         schema: the type to make.
         values: nested mappings of plain values.
-        file_of: tells for a key the file or the command line that it comes from.
+        file_of: returns the file, or "the command line", that a key comes from.
 
     Raises:
         UserError: naming the key, where it comes from, and the nearest valid names.
@@ -30,7 +30,7 @@ def validate(schema: type[T], values: Any, file_of: Callable[[str], str]) -> T:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        # An unknown key first: it is why its correct name is missing.
+        # Report an unknown key first: if it is misspelt, the correct key is reported as missing.
         errors = error.errors(include_url=False)
         first, *others = sorted(errors, key=lambda error: error["type"] != "extra_forbidden")
     key = ".".join(map(str, first["loc"])) or "the configuration"
@@ -49,7 +49,7 @@ def _message(schema: type[BaseModel], values: Any, error: ErrorDetails) -> str:
 
 
 def _names_at(schema: Any, path: list[str], values: Any) -> list[str]:
-    """The keys that are valid at a place of the configuration."""
+    """The valid keys at a path in the configuration."""
     for part in path:
         fields = getattr(schema, "model_fields", {})
         schema = fields[part].annotation if part in fields else None

@@ -20,20 +20,20 @@ def load_config(path: Path) -> Config:
     """Read a composed configuration.
 
     Raises:
-        UserError: when there is none, or when its content does not have this version's types.
+        UserError: when the file is missing, or its content does not fit this version's schema.
     """
     values = read_yaml(path, "run `dvc repro compose` first")
     return validate(Config, values, lambda _: str(path))
 
 
 def save_config(config: Config, path: Path) -> None:
-    """Write a composed configuration: the same bytes for the same values."""
+    """Write a composed configuration. Equal values give equal bytes."""
     write_text(path, dump_config(config))
 
 
 def dump_config(config: Config) -> str:
     """A configuration as YAML with sorted keys."""
-    # In ASCII: PyYAML would write U+0085 as it is, which YAML then reads as the end of a line.
+    # The output is ASCII: PyYAML would write U+0085 unescaped, which YAML reads as a line end.
     return yaml.safe_dump(config.model_dump(), sort_keys=True)
 
 
@@ -42,7 +42,7 @@ def read_yaml(path: Path, if_missing: str) -> Any:
 
     Args:
         path: the file.
-        if_missing: what the user can do when there is no such file.
+        if_missing: what the user can do if the file is missing; part of the error message.
 
     Raises:
         UserError: when the file is missing, unreadable, too large, or not plain YAML.
@@ -60,16 +60,16 @@ def read_yaml(path: Path, if_missing: str) -> Any:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except RecursionError:
         raise UserError(f"{path} is nested too deep") from None
-    # PyYAML lets through what Python raises for `!!int x`, `!!bool x`, or `!!int ''`.
+    # PyYAML does not catch the errors that Python raises for `!!int x`, `!!bool x`, or `!!int ''`.
     except (yaml.YAMLError, ValueError, LookupError, OverflowError) as error:
         raise UserError(f"{path} is not YAML: {one_line(error)}") from None
 
 
 def _check_nodes(root: yaml.Node, path: Path) -> None:
-    """Refuse YAML that is not a configuration, before it is made into values.
+    """Reject YAML that is not a configuration, before any values are made from it.
 
-    An alias counts as what it stands for: a few lines of aliases of aliases stand for gigabytes,
-    and an alias within its own anchor never ends.
+    An alias is counted as the nodes that it refers to. A few lines of nested aliases can expand to
+    gigabytes, and an alias within its own anchor expands forever.
     """
     count = 0
     todo = [(root, 0)]
@@ -85,7 +85,7 @@ def _check_nodes(root: yaml.Node, path: Path) -> None:
         if tag not in _TAGS:
             raise UserError(f"{where}: unsupported YAML tag {tag!r:.200}")
         if tag == "int" and len(node.value) > _MAX_DIGITS:
-            raise UserError(f"{where}: a number of {len(node.value)} digits")
+            raise UserError(f"{where}: a number has {len(node.value)} digits; limit: {_MAX_DIGITS}")
         if tag == "timestamp":
             node.tag = "tag:yaml.org,2002:str"  # no setting is a date: keep the text
         if isinstance(node, yaml.MappingNode):

@@ -26,18 +26,18 @@ def train_batches(
     augment: Augment | None = None,
     first_epoch: int = 0,
 ) -> tf.data.Dataset:
-    """A dataset of `epochs - first_epoch` epochs, each with every image once, reshuffled.
+    """A dataset of `epochs - first_epoch` epochs. Each has every image once, in a new order.
 
     The order, and the augmentation of each image, depend only on (seed, epoch, index). So a resumed
-    training sees the same batches as one that was not interrupted.
+    training sees the same batches as an uninterrupted one.
 
     Args:
         split: the training images and labels.
         num_classes: length of a one-hot label.
         batch_size: images per step; the last step of an epoch has the remaining images.
         epochs: the number of the last epoch.
-        order_seed, augment_seed: from 0 to 2**32 - 1.
-        augment: changes the images of each batch; None for no change.
+        order_seed, augment_seed: the seeds of order and augmentation, from 0 to 2**32 - 1.
+        augment: changes the images of each batch; None means no change.
         first_epoch: how many epochs to skip.
 
     Returns:
@@ -65,8 +65,9 @@ def train_batches(
 
         return tf.data.Dataset.range(0, count, batch_size).map(batch)
 
-    # There is nothing to tune, and TensorFlow's tuner delays the end: its sleeps double in length,
-    # and half of the time nothing wakes it. A training of 13 s then takes 20 s.
+    # Turn autotuning off, because there is nothing to tune. TensorFlow's tuning thread delays the
+    # end of a training: its sleeps double in length, and half of the time nothing wakes it. A
+    # training of 13 s then takes 20 s.
     options = tf.data.Options()
     options.autotune.enabled = False
     dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(one_epoch).prefetch(2)
@@ -74,6 +75,6 @@ def train_batches(
 
 
 def eval_batches(split: Split, num_classes: int, batch_size: int = 1000) -> tf.data.Dataset:
-    """A split in its own order, in batches like those of `train_batches`."""
+    """A split in its stored order, in batches like those of `train_batches`."""
     labels = tf.one_hot(split.labels, num_classes)
     return tf.data.Dataset.from_tensor_slices((split.images, labels)).batch(batch_size)

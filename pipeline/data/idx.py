@@ -15,23 +15,23 @@ UNSIGNED_BYTE = 8
 
 
 def header_size(start: bytes) -> tuple[int, tuple[int, ...]]:
-    """Read the header that `start` begins with.
+    """Read the header at the beginning of `start`.
 
     Returns:
         The header's length in bytes, and the dimensions.
 
     Raises:
-        ValueError: where it is not the header of an IDX file of unsigned bytes.
+        ValueError: when it is not the header of an IDX file of unsigned bytes.
     """
     if len(start) < 4:
-        raise ValueError(f"not an IDX file: {len(start)} bytes, the header alone has more")
+        raise ValueError(f"not an IDX file: {len(start)} bytes are fewer than a header has")
     zeros, element_type, rank = struct.unpack(">HBB", start[:4])
     if zeros != 0:
         raise ValueError(f"not an IDX file: it begins with {start[:4]!r}, not with two zero bytes")
     if element_type != UNSIGNED_BYTE:
         raise ValueError(f"IDX element type is {element_type:#04x}; only 0x08, bytes, is supported")
     if rank == 0:
-        raise ValueError("IDX file of no dimensions")
+        raise ValueError("IDX file with no dimensions")
     size = 4 + 4 * rank
     if len(start) < size:
         raise ValueError(f"IDX header of {rank} dimensions is cut off after {len(start)} bytes")
@@ -42,10 +42,10 @@ def parse(content: bytes) -> NDArray[np.uint8]:
     """Parse a whole IDX file.
 
     Returns:
-        A read-only uint8 array of the dimensions that the header gives; it shares `content`.
+        A read-only uint8 array with the dimensions in the header; it shares memory with `content`.
 
     Raises:
-        ValueError: where the header is wrong, or the length is not exactly what it promises.
+        ValueError: when the header is wrong, or the length is not exactly as declared there.
     """
     size, shape = header_size(content)
     expected = size + math.prod(shape)
@@ -56,7 +56,7 @@ def parse(content: bytes) -> NDArray[np.uint8]:
 
 
 def dump(array: NDArray[np.uint8]) -> bytes:
-    """The IDX file of a uint8 array of one dimension or more: `parse(dump(a))` equals `a`."""
+    """The IDX file of a uint8 array with one dimension or more: `parse(dump(a))` equals `a`."""
     if array.dtype != np.uint8 or array.ndim == 0:
         raise ValueError(
             f"IDX files here hold uint8 arrays, not {array.dtype} of rank {array.ndim}"

@@ -1,4 +1,4 @@
-"""Read image files as the network wants them: grey, of its size, light on dark."""
+"""Read image files as the network needs them: grey, of its input size, light on dark."""
 
 import math
 import stat
@@ -15,19 +15,20 @@ from pipeline.system.errors import UserError, one_line
 # Only raster formats: Pillow would run Ghostscript on PostScript.
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 _MAX_PIXELS = 25_000_000
-_MAX_SIDE = 65_535  # scaling needs memory for the length of a side too
+_MAX_SIDE = 65_535  # the memory for scaling also grows with the length of a side
 _TOO_LARGE = f"larger than {_MAX_PIXELS // 10**6} megapixels, or than {_MAX_SIDE} pixels on a side"
 
 
 def read_image(path: Path, height: int, width: int, as_is: bool = False) -> NDArray[np.uint8]:
-    """Read an image file as the network wants it: grey, of its size, light on dark.
+    """Read an image file as the network needs it: grey, of its input size, light on dark.
 
-    Of several frames or pages the first is read. Greys of 16 bits are scaled by their whole range.
-    Those of 32 bits and floats have no fixed range: they are scaled from darkest to lightest.
+    If there are several frames or pages, the first one is read. 16-bit greys are scaled by their
+    full range. 32-bit and float greys have no fixed range, so they are scaled from darkest to
+    lightest.
 
     Args:
         path: a PNG, JPEG, GIF, BMP, TIFF, WebP or PPM file of 25 megapixels at most.
-        height, width: of the result, in pixels; the image is scaled to fit and centred.
+        height, width: the size of the result in pixels; the image is scaled to fit and centred.
         as_is: keep the grey values. Otherwise an image with a light border, such as ink on paper,
             is inverted.
 
@@ -42,7 +43,7 @@ def read_image(path: Path, height: int, width: int, as_is: bool = False) -> NDAr
         if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe or a device may never end
             raise UserError(f"{name}: not an image: not a regular file")
         with (
-            warnings.catch_warnings(action="ignore"),  # the file is read or refused
+            warnings.catch_warnings(action="ignore"),  # a file is either read or refused
             Image.open(path, formats=_FORMATS) as image,
         ):
             if math.prod(image.size) > _MAX_PIXELS or max(image.size) > _MAX_SIDE:
@@ -75,7 +76,7 @@ def display_name(path: Path) -> str:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """An image as 8-bit greys, turned upright, on white where it is transparent."""
+    """An image as 8-bit greys, turned upright, with white for transparent pixels."""
     image.load()
     try:
         upright = ImageOps.exif_transpose(image)

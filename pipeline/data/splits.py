@@ -1,4 +1,4 @@
-"""The prepared data: how they are stored and read."""
+"""The prepared data: how it is stored and read."""
 
 import hashlib
 import io
@@ -26,7 +26,7 @@ class Split:
 def save_split(prepared: Path, name: str, split: Split) -> None:
     """Write a split as two .npy files."""
     for part, array in (("images", split.images), ("labels", split.labels)):
-        content = io.BytesIO()  # given a file, numpy would hide the reason of a failed write
+        content = io.BytesIO()  # if given a file, numpy would hide why a write failed
         np.save(content, array, allow_pickle=False)
         with atomic_write(prepared / f"{name}_{part}.npy") as file:
             file.write(content.getbuffer())
@@ -69,7 +69,7 @@ def is_prepared(prepared: Path) -> bool:
 def data_digest(prepared: Path, splits: Sequence[str] = ("train", "validation")) -> str:
     """SHA-256, in hexadecimal, over the names and contents of the files of some splits.
 
-    The validation results of two runs can be compared when it is equal.
+    The validation results of two runs can be compared if their digests are equal.
 
     Raises:
         UserError: when a file is missing.

@@ -1,4 +1,1 @@
-"""What a classifier's answers look like: metrics, tables, pictures.
-
-It needs probabilities, not a model.
-"""
+"""Metrics, tables and pictures of predicted probabilities. Nothing here loads or runs a model."""

@@ -1,4 +1,4 @@
-"""Metrics of a classifier's answers."""
+"""Metrics of a classifier's predictions. Add a metric to `evaluate_predictions`."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Labels = NDArray[np.uint8]
 
 
 def nll(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
-    """Negative log-likelihood of each true class, in nats, shape (N,); at most about 16."""
+    """Negative log-likelihood of each true class, in nats, shape (N,); clipped at about 16."""
     true = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     return -np.log(np.maximum(true, np.finfo(np.float32).eps))
 
@@ -24,7 +24,7 @@ def confusion(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]
 
 
 def per_class(probabilities: Probabilities, labels: Labels) -> list[dict[str, Any]]:
-    """Precision, recall, F1 and number of images of each class; 0 where a ratio has no meaning."""
+    """Precision, recall, F1 and number of images of each class; an undefined ratio is 0."""
     matrix = confusion(probabilities, labels)
     hits = matrix.diagonal()
     predicted, actual = matrix.sum(0), matrix.sum(1)
@@ -41,9 +41,9 @@ def per_class(probabilities: Probabilities, labels: Labels) -> list[dict[str, An
 
 
 def calibration(probabilities: Probabilities, labels: Labels, bins: int) -> list[dict[str, Any]]:
-    """Mean confidence and accuracy of the answers in each of `bins` equal widths of confidence.
+    """Mean confidence and accuracy of the predictions in each of `bins` bins of equal width.
 
-    Widths in which no answer falls are left out.
+    The bins divide the confidence, from 0 to 1. Empty bins are left out.
     """
     confidence = probabilities.max(1).astype(np.float64)
     correct = probabilities.argmax(1) == labels
@@ -65,12 +65,12 @@ def _ratio(part: int, whole: int) -> float:
 def evaluate_predictions(
     probabilities: NDArray[np.float32], labels: NDArray[np.uint8], calibration_bins: int
 ) -> dict[str, float]:
-    """The test metrics of a classifier's answers.
+    """The test metrics of a classifier's predictions.
 
     Args:
-        probabilities: of each class, shape (N, classes); a row sums to 1.
+        probabilities: the probability of each class, shape (N, classes); each row sums to 1.
         labels: the true classes, shape (N,).
-        calibration_bins: equal widths of confidence for the calibration error.
+        calibration_bins: number of confidence bins of equal width for the calibration error.
 
     Returns:
         accuracy and the bounds of its 95 % Wilson score interval (Wilson, 1927); loss, the mean

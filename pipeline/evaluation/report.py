@@ -27,9 +27,9 @@ def write_report(
     Args:
         reports: folder to write to.
         test: the test images and labels.
-        probabilities: of each class, shape (N, classes).
+        probabilities: the probability of each class, shape (N, classes).
         class_names: a name for each class.
-        settings: numbers of bins and of pictures.
+        settings: the number of calibration bins, and the number of pictures in mistakes.png.
     """
     predicted = probabilities.argmax(1)
     rows = [
@@ -107,7 +107,7 @@ def _draw_mistakes(
 
 
 def save_figure(figure: Figure, path: Path, **options: Any) -> None:
-    """Write a figure as PNG, the same bytes for the same picture; options are `savefig`'s."""
+    """Write a figure as PNG. Equal figures give equal bytes. `options` go to `savefig`."""
     with atomic_write(path) as file:
-        # Without the version of matplotlib, which it would write into the file.
+        # `Software` is None, because matplotlib would write its version into the file.
         figure.savefig(file, format="png", dpi=100, metadata={"Software": None}, **options)

@@ -1,4 +1,4 @@
-"""A sweep: its space, its study, its workers on one machine or many, its results.
+"""Sweeps: space, study, workers, MLflow runs, results. Training itself is in `pipeline.training`.
 
-It knows no detail of a training.
+A sweep runs its workers on one machine or on several.
 """

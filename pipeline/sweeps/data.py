@@ -1,4 +1,4 @@
-"""The prepared data of a sweep, on the machine that starts it and on those of its workers."""
+"""The prepared data of a sweep, on the machine that starts it and on its workers' machines."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from pipeline.system.errors import UserError
 
 
 def prepare_data(cfg: Config) -> Path:
-    """Prepare the data of a configuration: the workspace's if they are the same.
+    """Prepare the data of a configuration; use the workspace's data if its settings are the same.
 
     Returns:
         The folder of the prepared data.
@@ -34,21 +34,21 @@ def prepare_data(cfg: Config) -> Path:
 
 
 def find_data(task: Task) -> Path:
-    """The prepared data on a worker's machine; built here when they are missing.
+    """The prepared data on a worker's machine. Data that is missing or different is built here.
 
     Raises:
-        UserError: when they differ from those of the sweep.
+        UserError: when the data built here differs from the sweep's.
     """
     if is_prepared(task.prepared) and data_digest(task.prepared) == task.digest:
         return task.prepared
     prepared = build_data(compose(task.base))
     if (digest := data_digest(prepared)) != task.digest:
-        raise UserError(f"{prepared}: the data's digest is {digest}, the sweep's {task.digest}")
+        raise UserError(f"{prepared}: its digest is {digest}, but the sweep's is {task.digest}")
     return prepared
 
 
 def build_data(cfg: Config) -> Path:
-    """Fetch and prepare the data of a configuration, once, apart from the workspace's.
+    """Fetch and prepare the data of a configuration once, in a folder apart from the workspace's.
 
     Returns:
         The folder of the prepared data.

@@ -1,4 +1,4 @@
-"""Workers as tasks of a running Dask cluster."""
+"""Run workers as tasks of a running Dask cluster."""
 
 from distributed import CancelledError, Client, KilledWorker
 from distributed.comm import CommClosedError
@@ -12,15 +12,15 @@ def launch(address: str, task: Task) -> str:
     """Start the workers and wait until they end; see `launchers.launch`.
 
     Args:
-        address: of the scheduler, `tcp://host:8786`.
-        task: what the workers must know.
+        address: the scheduler's address, such as `tcp://host:8786`.
+        task: what each worker needs to know.
     """
     try:
         client = Client(address, timeout=20, set_as_default=False)
     except (OSError, ValueError) as error:  # a time-out is an OSError
         raise UserError(f"launcher.address={address}: {error}") from None
     with client:
-        # Not pure: Dask would run equal calls once.
+        # By default, Dask runs calls with equal arguments only once.
         workers = [client.submit(worker_main, task, pure=False) for _ in range(task.sweep.workers)]
         try:
             return next(filter(None, client.gather(workers)), "")

@@ -1,4 +1,4 @@
-"""Workers as processes of this machine."""
+"""Run workers as processes on this machine."""
 
 import multiprocessing
 import signal
@@ -16,7 +16,7 @@ def launch(address: str, task: Task) -> str:
 
     Args:
         address: not used; other launchers need the address of a cluster.
-        task: what the workers must know.
+        task: what each worker needs to know.
     """
     pipes = [_SPAWN.Pipe(duplex=False) for _ in range(task.sweep.workers)]
     workers = [_SPAWN.Process(target=_run, args=(task, sender)) for _, sender in pipes]
@@ -39,6 +39,6 @@ def launch(address: str, task: Task) -> str:
 
 
 def _run(task: Task, sender: Connection) -> None:
-    # Ctrl-C reaches all processes of a terminal. The one that started the sweep handles it.
+    # Ctrl-C reaches all processes of a terminal. Only the one that started the sweep handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sender.send(worker_main(task))

@@ -1,4 +1,4 @@
-"""Workers as tasks of a running Ray cluster."""
+"""Run workers as tasks of a running Ray cluster."""
 
 import ray
 
@@ -11,15 +11,15 @@ def launch(address: str, task: Task) -> str:
     """Start the workers and wait until they end; see `launchers.launch`.
 
     Args:
-        address: of the head, `host:6379`.
-        task: what the workers must know.
+        address: the head node's address, such as `host:6379`.
+        task: what each worker needs to know.
     """
     try:
         ray.init(address, ignore_reinit_error=True, log_to_driver=False, logging_level="error")
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"launcher.address={address}: {error}") from None
-    # Without any share of a processor Ray puts all workers on one host. With a whole one, a worker
-    # waits for ever if its host is lost and the others have no processor left.
+    # With num_cpus=0, Ray puts all workers on one host. With num_cpus=1, a worker whose host is
+    # lost waits forever if the other hosts have no free CPU.
     remote = ray.remote(num_cpus=0.01, scheduling_strategy="SPREAD")(worker_main)
     workers = [remote.remote(task) for _ in range(task.sweep.workers)]
     try:
@@ -28,4 +28,4 @@ def launch(address: str, task: Task) -> str:
         return f"a worker was lost ({type(error).__name__}): its trial starts again"
     finally:
         for worker in workers:
-            ray.cancel(worker, force=True)  # no effect on one that has ended
+            ray.cancel(worker, force=True)  # no effect on a worker that has ended

@@ -10,8 +10,8 @@ from pipeline.system.errors import UserError
 def launch(launcher: Launcher, task: Task) -> str:
     """Start the workers and wait until they end.
 
-    Each backend is the module `launch_<backend>` beside this one. It is imported by name, since the
-    library that it is about may not be installed.
+    Each backend is a module `launch_<backend>` in this package. It is imported by name, because its
+    library may not be installed.
 
     Returns:
         Why workers ended early; "" if they did not.

@@ -1,7 +1,7 @@
 """Locks between the processes and machines that work on one study.
 
-The system frees each lock when its holder dies: the kernel a file lock, PostgreSQL an advisory lock
-of a connection that ends.
+Each lock is freed when its holder dies: the kernel frees a file lock, and PostgreSQL frees an
+advisory lock when its connection ends.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,10 @@ from filelock import FileLock, Timeout
 from optuna.storages.journal import JournalFileOpenLock
 from sqlalchemy import Connection, Engine, create_engine, func, select
 
-# Without these settings a cut connection is noticed after 15 minutes or more: here, and on the
-# server, where it may hold the lock that all others wait for. Keepalives find a peer that is silent
-# while we wait for it; the user timeout (ms) finds one that does not acknowledge what we sent.
+# Without these settings, each side notices a cut connection only after 15 minutes or more. On the
+# server, the cut connection may hold the lock that all other workers wait for. Keepalives detect a
+# peer that is silent while we wait for it. The user timeout (ms) detects a peer that does not
+# acknowledge what we sent.
 _SERVER_SETTINGS = (
     "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=5 "
     "-c tcp_user_timeout=15000"
@@ -65,7 +66,7 @@ class FileTrialLock:
 
 
 class DatabaseTrialLock:
-    """A PostgreSQL advisory lock, with a connection of its own for as long as it is held."""
+    """A PostgreSQL advisory lock. It uses a separate connection while it is held."""
 
     def __init__(self, database: str, study: str, number: int) -> None:
         self._database = database
@@ -88,14 +89,14 @@ class DatabaseTrialLock:
 
     def release(self) -> None:
         if self._connection is not None:
-            # Closes it for real. In the pool, it would keep the lock.
+            # Close the connection itself. Returned to the pool, it would keep the lock.
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
 
 
 class JournalLock(JournalFileOpenLock):
-    """A lock of a journal file. Optuna's own is not freed when its holder dies."""
+    """The lock of a journal file. Optuna's own lock is not freed when its holder dies."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
@@ -111,7 +112,7 @@ class JournalLock(JournalFileOpenLock):
 
 @contextmanager
 def database_lock(database: str, name: str) -> Iterator[None]:
-    """Hold a PostgreSQL advisory lock for as long as the block runs."""
+    """Hold a PostgreSQL advisory lock while the block runs."""
     with engine(database).begin() as connection:
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
         yield

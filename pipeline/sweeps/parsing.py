@@ -1,12 +1,12 @@
-"""Read the `params` of a sweep, which are in Hydra's override grammar.
+"""Read the `params` of a sweep, which are written in Hydra's override grammar.
 
 Examples:
     params:
-      model: choice(mlp, cnn)                                # a file of a group
+      model: choice(mlp, cnn)                                # files of the group conf/model/
       optimizer.learning_rate: tag(log, interval(1e-4, 1e-1))
-      model.depth: {when: model=mlp, space: "range(1, 5)"}   # only with the MLP
+      model.depth: {when: model=mlp, space: "range(1, 5)"}   # only if model is mlp
       train.epochs:                                          # the first whose condition holds
-        - {when: model=mlp, space: 8}                        # a plain value is not searched
+        - {when: model=mlp, space: 8}                        # one value: constant
         - {when: model=cnn, space: 4}
 """
 
@@ -40,7 +40,8 @@ from pipeline.config.schema import Sweep
 from pipeline.sweeps.space import Parameter, Space, Value
 from pipeline.system.errors import UserError, nearest, one_line
 
-# What all trials share: the data, the threads of a worker, and what changes no result.
+# Keys that all trials share, so a sweep cannot set them. Trials must use the same data and threads
+# and start from the same model. The other keys do not change the value of a trial.
 SHARED = ("data", "prepare", "fetch", "evaluate", "tracking", "train.threads", "train.init_from")
 NO_SEED = "do not tune the seed: the best one is luck; `replicates: true` marks a sweep over seeds"
 
@@ -49,8 +50,8 @@ def parse_space(sweep: Sweep, conf: Path = CONF) -> Space:
     """Read the `params` of a sweep.
 
     Raises:
-        UserError: naming the key, for what is not a space, for a condition that cannot hold, and
-            for a key that all trials must share.
+        UserError: naming the key, when its value is not a valid space, its condition cannot hold,
+            or all trials must share it.
     """
     source = f"{conf.name}/sweep: {sweep.name}"
     parameters: dict[str, list[Parameter]] = {}
@@ -71,10 +72,10 @@ def parse_space(sweep: Sweep, conf: Path = CONF) -> Space:
 
 
 def drop_overridden(sweep: Sweep, arguments: Sequence[str], conf: Path = CONF) -> Sweep:
-    """Drop the parameters with one value for all trials that the command line sets instead.
+    """Drop the constant parameters of a sweep that the command line sets instead.
 
     Raises:
-        UserError: when the command line sets what the sweep varies.
+        UserError: when the command line sets a key that the sweep varies.
     """
     given = [key_of(argument) for argument in arguments]
     params = dict(sweep.params)
@@ -85,12 +86,12 @@ def drop_overridden(sweep: Sweep, arguments: Sequence[str], conf: Path = CONF) -
         elif clash:
             raise UserError(f"{clash[0]} (the command line): the sweep sets {parameter.key}")
     if not params:
-        raise UserError(f"{sweep.name}: the command line sets all that it has to try")
+        raise UserError(f"{sweep.name}: the command line sets all of its parameters")
     return sweep.model_copy(update={"params": params})
 
 
 def _order(targets: dict[str, list[Parameter]], source: str) -> list[str]:
-    """The targets in the order of the file, but each after those that its conditions name."""
+    """The targets in the order of the file, each moved after those that its conditions name."""
     after = {
         target: [parameter.condition[0] for parameter in branches if parameter.condition]
         for target, branches in targets.items()
@@ -99,7 +100,7 @@ def _order(targets: dict[str, list[Parameter]], source: str) -> list[str]:
         return list(TopologicalSorter(after).static_order())
     except CycleError as error:
         circle = " → ".join(reversed(error.args[1]))
-        raise UserError(f"{source}: conditions in a circle: {circle}") from None
+        raise UserError(f"{source}: the conditions form a circle: {circle}") from None
 
 
 def _check_key(key: str, keys: list[str], source: str, conf: Path) -> None:
@@ -110,18 +111,18 @@ def _check_key(key: str, keys: list[str], source: str, conf: Path) -> None:
         raise UserError(f"{key} ({source}): all trials share it; set it on the command line")
     for other in keys:
         if other != key and _sets(other.lstrip("+"), target, conf):
-            raise UserError(f"{key} ({source}): {other} sets it, too")
+            raise UserError(f"{key} ({source}): {other} also sets it")
 
 
 def _sets(key: str, other: str, conf: Path) -> bool:
-    """Whether setting `key` also sets `other`. A choice of a group leaves its values settable."""
+    """Whether setting `key` also sets `other`. Picking a group's file does not set its keys."""
     return other == key or (other.startswith(f"{key}.") and not (conf / key).is_dir())
 
 
 def _check_seeds(space: Space, replicates: bool, source: str) -> None:
     for parameter in space.searched:
         if replicates and parameter.target != "train.seed":
-            raise UserError(f"{parameter.key} ({source}): replicates vary only train.seed")
+            raise UserError(f"{parameter.key} ({source}): replicates may vary only train.seed")
         if not replicates and parameter.target == "train.seed":
             raise UserError(f"train.seed ({source}): {NO_SEED}")
 
@@ -149,19 +150,19 @@ def _check_condition(
 
 
 def _parameter(key: str, given: Any, several: bool, source: str, conf: Path) -> Parameter:
-    """Read one parameter, or one of several branches of it."""
+    """Read one parameter, or one branch of a parameter that has several."""
     condition, name = None, key
     if isinstance(given, dict):
         if set(given) != {"when", "space"}:
             raise UserError(
                 f"{key} ({source}): a condition is written {{when: key=value, space: ...}}, "
-                f"not with {', '.join(map(str, given))}"
+                f"not with the keys {', '.join(map(str, given))}"
             )
         condition = _condition(key, str(given["when"]), source, conf)
         name = f"{key} ({given['when']})" if several else key
         given = given["space"]
     elif several:
-        raise UserError(f"{key} ({source}): each of several needs a `when` and a `space`")
+        raise UserError(f"{key} ({source}): each item of the list needs a `when` and a `space`")
     override = _parse(key, given, source)
     try:
         values, distribution = _range(override)
@@ -180,40 +181,40 @@ def _parameter(key: str, given: Any, several: bool, source: str, conf: Path) -> 
 def _condition(key: str, when: str, source: str, conf: Path) -> tuple[str, list[Value]]:
     [override] = parse_overrides([when], f"{key}, {source}")
     if not override.is_choice_sweep() and override.is_sweep_override():
-        raise UserError(f"{key} ({source}): when {when}: takes a value or a choice")
+        raise UserError(f"{key} ({source}): when {when}: must be a value or a choice")
     return override.key_or_group, [value for value, _ in _choices(override, conf)]
 
 
 def _parse(key: str, given: Any, source: str) -> Override:
-    # YAML may spread a text over several lines.
+    # In YAML, a string may span several lines.
     text = " ".join(given.splitlines()) if isinstance(given, str) else to_grammar(given)
     [override] = parse_overrides([f"{key}={text}"], source)
     return override
 
 
 def _range(override: Override) -> tuple[Sequence[Value], BaseDistribution | None]:
-    """The values and the distribution of a range or an interval; nothing for anything else.
+    """The values and the distribution of a range or an interval; [] and None for anything else.
 
     Raises:
-        ValueError: when it is empty, or a logarithm of it cannot be taken.
+        ValueError: when it is empty, or cannot have a logarithmic scale.
     """
     given = override.value()
     if isinstance(given, IntervalSweep):
         return _interval(given)
     if not isinstance(given, RangeSweep):
         return [], None
-    # Decimals, as written: in binary 0.1 + 2 * 0.1 is not 0.3.
+    # Decimals are exact: with binary floats, 0.1 + 2 * 0.1 is not 0.3.
     parts = (given.start, given.stop, given.step)
     first, stop, by = (Decimal(str(part)) for part in parts)
     count = math.ceil((stop - first) / by) if by else 0
     if count < 1:
-        raise ValueError("an empty range: its end is not part of it")
+        raise ValueError("the range is empty: it does not include its end")
     least, most = sorted((first, first + (count - 1) * by))
     if all(isinstance(part, int) for part in parts):
         whole, log = range(int(least), int(most) + 1, abs(int(by))), "log" in given.tags
         return whole, IntDistribution(whole[0], whole[-1], log=log, step=whole.step)
     if "log" in given.tags:
-        raise ValueError("no logarithm of a range in steps: use an interval")
+        raise ValueError("a range with steps cannot have a log scale: use an interval")
     values = [float(least + i * abs(by)) for i in range(count)]
     return values, FloatDistribution(values[0], values[-1], step=float(abs(by)))
 
@@ -232,7 +233,7 @@ def _interval(given: IntervalSweep) -> tuple[Sequence[Value], BaseDistribution]:
 def _choices(override: Override, conf: Path) -> list[tuple[Value, str]]:
     """The values of a choice, or the single value, each with its text in Hydra's grammar.
 
-    Optuna stores plain values only: a list or a mapping is stored as its text.
+    Optuna stores only plain values, so a list or a mapping is stored as its text.
     """
     group = override.key_or_group
     is_group = (conf / group).is_dir()
@@ -243,7 +244,7 @@ def _choices(override: Override, conf: Path) -> list[tuple[Value, str]]:
     elif isinstance(given, Glob):
         listed = given.filter(options_of(group, conf))
         if not listed:
-            raise ValueError("matches no file of the group")
+            raise ValueError("the pattern matches no file of the group")
     result = []
     for part in listed:
         value = _plain(part)

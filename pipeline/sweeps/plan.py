@@ -1,10 +1,11 @@
-"""What is decided before a sweep starts: its settings, its space, what all trials share."""
+"""The plan of a sweep, made before it starts: settings, space, and what all trials share."""
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import optuna
 from joblib import cpu_count
 
 from pipeline.config.composition import compose, compose_sweep
@@ -24,16 +25,16 @@ _SECTIONS = ("sweep", "launcher")
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep that is checked and can start.
+    """A sweep that has passed all checks and can start.
 
     Attributes:
-        sweep: its settings.
-        launcher: where its workers run.
-        space: its parameters.
+        sweep: the settings of the sweep.
+        launcher: where the workers run.
+        space: the parameters of the sweep.
         base: the overrides that all trials share.
-        cfg: the configuration that they give.
-        threads: of TensorFlow in each worker.
-        store: where the study is.
+        cfg: the configuration that `base` composes to.
+        threads: TensorFlow threads in each worker.
+        store: where the study is kept.
     """
 
     sweep: Sweep
@@ -46,12 +47,12 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """How many trials there will be."""
+        """The number of trials that the sweep will run."""
         return total_trials(self.space, self.sweep)
 
     @property
     def results(self) -> Path:
-        """The folder of the table and the plots."""
+        """The folder for the table of trials and the plots."""
         return self.store.folder / "results"
 
 
@@ -59,16 +60,17 @@ def make_plan(arguments: Sequence[str], params: Path) -> Plan:
     """Compose and check a sweep.
 
     Args:
-        arguments: overrides of the sweep, the launcher, or what all trials share.
-        params: the params.yaml, which the trials share too.
+        arguments: overrides of the sweep, the launcher, or the keys that all trials share.
+        params: the params.yaml file, which applies to all trials.
 
     Raises:
         UserError: for anything that would stop the sweep or its trials later.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are reported by `progress`
     of_sweep = [text for text in arguments if key_of(text).split(".")[0] in _SECTIONS]
     shared = [text for text in arguments if text not in of_sweep]
     settings = compose_sweep(of_sweep)
-    compose(shared, params)  # its errors name params.yaml
+    compose(shared, params)  # only for its errors, which name params.yaml
     base = with_params(params, shared)
     threads = compose(base).train.threads or _worker_threads(settings)
     base = merge_overrides(base, [f"train.threads={threads}"])
@@ -85,8 +87,8 @@ def make_plan(arguments: Sequence[str], params: Path) -> Plan:
 
 
 def _worker_threads(settings: SweepConfig) -> int:
-    """TensorFlow threads of a worker: its share of the cores, or one on a cluster."""
+    """TensorFlow threads per worker: its share of the cores, or one on a cluster."""
     if settings.launcher.backend != "local":
         return 1
-    # SLURM or a container may allow fewer cores than the machine has; joblib counts those.
+    # SLURM or a container may allow fewer cores than the machine has; joblib counts allowed cores.
     return max(cpu_count() // settings.sweep.workers, 1)

@@ -1,4 +1,4 @@
-"""What is checked before the first trial of a sweep."""
+"""The checks before the first trial of a sweep."""
 
 import json
 import uuid
@@ -23,14 +23,14 @@ from pipeline.sweeps.storage import AskTellStudy, Study
 from pipeline.sweeps.task import SWEEPS_FOLDER
 from pipeline.system.errors import UserError, one_line
 
-_STARTUP_TRIALS = 10  # Optuna's default, for samplers that do not say it
+_STARTUP_TRIALS = 10  # Optuna's default, for samplers whose settings do not give it
 
 
 def check_space(space: Space, sweep: Sweep, base: list[str], conf: Path = CONF) -> None:
-    """Compose the boundary values of a space on top of the base's overrides.
+    """Compose the boundary values of a space on top of the base overrides.
 
     Raises:
-        UserError: naming the key and the value that give no valid configuration.
+        UserError: naming the key and the value that do not give a valid configuration.
     """
     source = f"{conf.name}/sweep: {sweep.name}"
     shared = compose(base, conf=conf)
@@ -56,10 +56,10 @@ def check_space(space: Space, sweep: Sweep, base: list[str], conf: Path = CONF) 
 def dry_run(space: Space, sweep: Sweep) -> None:
     """Run the sampler and the pruner in memory, with invented results.
 
-    Some samplers refuse a space, or miss a package, only after their start-up trials.
+    Some samplers reject a space, or find a package missing, only after their start-up trials.
 
     Raises:
-        UserError: when the sampler or the pruner cannot do what the sweep asks of it.
+        UserError: when the sampler or the pruner does not work with this sweep.
     """
     storage = InMemoryStorage()
     optuna.create_study(study_name=sweep.name, storage=storage, direction=sweep.direction)
@@ -86,9 +86,9 @@ def check_same_study(
     Args:
         study: the study; call this under its lock.
         sweep: the settings of the sweep.
-        space: its parameters.
+        space: the parameters of the sweep.
         cfg: the configuration that all trials share.
-        digest: of the prepared data.
+        digest: the digest of the prepared data.
         base: the overrides that all trials share.
 
     Raises:
@@ -105,7 +105,7 @@ def check_same_study(
         changes = "; ".join(f"{k}: {before.get(k)} is now {settings.get(k)}" for k in keys[:5])
         raise UserError(
             f"the sweep {sweep.name} was started with a different search space or settings "
-            f"({changes}): sweep.name=another starts a new one; remove "
+            f"({changes}): set another sweep.name to start a new one, or remove "
             f"{SWEEPS_FOLDER}/{sweep.name} to start again"
         )
 
@@ -117,7 +117,7 @@ def _settings(sweep: Sweep, space: Space, cfg: Config, digest: str) -> dict[str,
     values = {
         **sweep.model_dump(include=of_sweep),
         **cfg.model_dump(include=of_config, exclude={"train": {"threads"}}),
-        # A glob may match other files later.
+        # Included because a glob may match other files later.
         "space": {parameter.name: str(parameter.distribution) for parameter in space.searched},
         "data": digest,
     }
@@ -127,7 +127,7 @@ def _settings(sweep: Sweep, space: Space, cfg: Config, digest: str) -> dict[str,
 
 @contextmanager
 def _user_errors(part: str) -> Iterator[None]:
-    """Turn whatever the sampler or the pruner raises into a `UserError` of one line."""
+    """Turn any error of the sampler or the pruner into a `UserError` of one line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

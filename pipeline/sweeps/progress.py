@@ -1,4 +1,4 @@
-"""Show how a sweep is going, on a terminal or in a log."""
+"""Show the progress of a sweep, on a terminal or in a log."""
 
 import sys
 import threading
@@ -11,16 +11,16 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from pipeline.config.schema import Sweep
-from pipeline.sweeps.storage import Store, user_errors
+from pipeline.sweeps.storage import Store, database_errors
 from pipeline.sweeps.trials import FAILURE, OVERRIDES, best_trial, finished_trials
 from pipeline.system.errors import UserError
 
-_SECONDS = 1.0  # between two looks at the study
+_SECONDS = 1.0  # between two updates
 
 
 @contextmanager
 def show_progress(store: Store, sweep: Sweep, total: int) -> Iterator[None]:
-    """While the block runs, show a progress bar on a terminal, and a line for each ended trial."""
+    """While the block runs, show a bar on a terminal, and print a line for each ended trial."""
     view = _View(store, sweep, total)
     ended = threading.Event()
     watcher = threading.Thread(target=_watch, args=(view, ended), daemon=True)
@@ -35,7 +35,7 @@ def show_progress(store: Store, sweep: Sweep, total: int) -> Iterator[None]:
 
 
 def trial_line(trial: FrozenTrial, metric: str) -> str:
-    """One line that says how a trial ended and what it tried."""
+    """One line about how a trial ended, and its overrides."""
     match trial.state:
         case TrialState.COMPLETE:
             result = f"{metric} {trial.value:.4f}"
@@ -48,13 +48,13 @@ def trial_line(trial: FrozenTrial, metric: str) -> str:
 
 
 class _View:
-    """What is shown of a study."""
+    """The progress display of a study."""
 
     def __init__(self, store: Store, sweep: Sweep, total: int) -> None:
         self.study = store.open()
         self.metric = sweep.metric
         self.reported = {trial.number for trial in finished_trials(self.study)}
-        # Without a terminal there is no bar, only the lines.
+        # disable=None: without a terminal, print only the lines and show no bar.
         self.bar: tqdm[Any] = tqdm(
             total=total, initial=len(self.reported), unit="trial", disable=None, desc=sweep.name
         )
@@ -80,5 +80,5 @@ class _View:
 
 def _watch(view: _View, ended: threading.Event) -> None:
     while not ended.wait(_SECONDS):
-        with suppress(UserError), user_errors():  # the main thread reports the same error
+        with suppress(UserError), database_errors():  # the main thread reports the same error
             view.update()

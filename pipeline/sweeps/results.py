@@ -1,4 +1,4 @@
-"""What a sweep found: a table of its trials, plots, and the spread of replicates."""
+"""The results of a sweep: a table of its trials, plots, and the spread of replicates."""
 
 import math
 import re
@@ -35,7 +35,7 @@ _NAMES = {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}
 
 
 def write_results(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) -> None:
-    """Write trials.csv, and the plots for which there are enough trials."""
+    """Write trials.csv. Also write spread.txt for replicates, else each plot with enough trials."""
     names = [parameter.name for parameter in space.searched]
     rows = [_row(trial, sweep.metric, names) for trial in finished_trials(study)]
     write_csv(folder / "trials.csv", rows)
@@ -51,7 +51,7 @@ def spread(study: optuna.Study) -> str:
     values = np.array([trial.value for trial in complete_trials(study)], float)
     mean = f"mean {values.mean():.4f}"
     if len(values) < 2:
-        return f"{mean} of one seed: no spread"
+        return f"{mean}, one seed: no standard deviation"
     deviation = values.std(ddof=1)
     half = t.ppf(0.975, len(values) - 1) * deviation / math.sqrt(len(values))
     return (
@@ -71,7 +71,7 @@ def best_trial_tags(study: optuna.Study) -> dict[str, str]:
 
 
 def print_summary(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
-    """Print what a sweep found and where the details are."""
+    """Print the result of a sweep, and where the details are."""
     best = best_trial(study)
     if best is None:
         print(f"{sweep.name}: no trial is complete")
@@ -79,7 +79,7 @@ def print_summary(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
         print(f"{sweep.name}: {sweep.metric} {spread(study)}")
     else:
         print(f"best is {trial_line(best, sweep.metric)}")
-        print(f"table and plots: {folder}; to make a preset of it: make promote STUDY={sweep.name}")
+        print(f"table and plots: {folder}; to make it a preset: make promote STUDY={sweep.name}")
 
 
 def _row(trial: FrozenTrial, metric: str, names: list[str]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _draw_all(
 
 
 def _curve(complete: list[FrozenTrial], name: str, sweep: Sweep) -> Figure:
-    """Draw the metric over a whole number: each trial, and the best one at each value."""
+    """Plot the metric over an integer parameter: each trial, and the best one at each value."""
     points = [(t.params[name], float(t.values[0])) for t in complete if name in t.params]
     choose = max if sweep.direction == "maximize" else min
     best = {x: choose(v for at, v in points if at == x) for x in sorted({x for x, _ in points})}
@@ -138,25 +138,25 @@ def _curve(complete: list[FrozenTrial], name: str, sweep: Sweep) -> Figure:
 
 
 def _figure(axes: Any) -> Figure:
-    """Resize what Optuna drew, one plot or a row of them, so that long names fit."""
+    """Resize Optuna's figure, which has one plot or a row of plots, so that long names fit."""
     row = list(np.ravel(axes))
     figure = row[0].figure
     figure.set_size_inches(max(9, 3 * len(row)), 4.5)
     if len(row) > 1:
         figure.set_layout_engine("constrained")
-        # Optuna's colour bar fits only the last plot: the others have other scales.
+        # Optuna's colour bar is correct only for the last plot: each plot has its own scale.
         figure.axes[-1].remove()
         for axis in row:
             axis.set_xlabel(fill(axis.get_xlabel(), 24))
             axis.tick_params(axis="x", which="both", labelrotation=45)
             low, high = axis.get_xlim()
             if sum(low <= tick <= high for tick in axis.get_xticks()) > 1:
-                axis.xaxis.set_minor_formatter(NullFormatter())  # powers of ten are enough
+                axis.xaxis.set_minor_formatter(NullFormatter())  # label only powers of ten
     return figure
 
 
 def _name_coordinates(axis: Any, names: list[str]) -> Any:
-    """Label parallel coordinates with the whole names, which Optuna cuts short."""
+    """Label parallel coordinates with the full names, which Optuna shortens."""
     first, *rest = (label.get_text() for label in axis.get_xticklabels())
     assert all(n.startswith(cut.rstrip(".")) for n, cut in zip(names, rest, strict=True))
     labels = [first, *(fill(name, 24) for name in names)]

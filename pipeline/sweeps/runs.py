@@ -1,7 +1,7 @@
 """The MLflow runs of a sweep: one parent, and a child for each trial.
 
-The study is the truth. `reconcile_runs` brings the runs in line with it after the MLflow store did
-not answer, or a process died.
+The study is the source of truth. After the MLflow store was unavailable, or a process died,
+`reconcile_runs` updates the runs to match the study.
 """
 
 from pathlib import Path
@@ -30,7 +30,7 @@ from pipeline.system.errors import UserError
 from pipeline.tracking.environment import environment_tags, source_tags
 from pipeline.tracking.inputs import log_training_inputs
 from pipeline.tracking.run import TrackedRun, close_dead_runs, run_params
-from pipeline.tracking.store import TrackingUnavailableError, connect, set_tags, user_errors
+from pipeline.tracking.store import TrackingUnavailableError, connect, mlflow_errors, set_tags
 from pipeline.tracking.tags import DATA_DIGEST, PARENT_RUN
 
 SWEEP_ID = "sweep.id"  # a resumed sweep finds its run by this tag
@@ -43,14 +43,14 @@ class TrialRun(TrackedRun):
     """The run of one trial."""
 
     def __init__(self, cfg: Config, prepared: Path, threads: int, parent: str, number: int) -> None:
-        """Prepare for a run that `start` opens.
+        """Store the settings of the run; `start` creates it.
 
         Args:
             cfg: the configuration of the trial.
             prepared: folder of the prepared data.
-            threads: of TensorFlow.
-            parent: the run of the sweep; "" when the store did not answer.
-            number: of the trial.
+            threads: number of TensorFlow threads.
+            parent: the run of the sweep; "" if the store did not answer.
+            number: the trial's number.
         """
         super().__init__(cfg, prepared, threads)
         self.parent, self.number = parent, number
@@ -66,7 +66,7 @@ class TrialRun(TrackedRun):
         self.attempt(lambda: self._end(state, failure))
 
     def mark_killed(self) -> None:
-        """Close the run of a trial that another worker restarts."""
+        """Close the run of an interrupted trial, which another worker restarts."""
         self.attempt(lambda: self.close("KILLED"))
 
     def _start(self, overrides: list[str]) -> None:
@@ -92,13 +92,13 @@ class TrialRun(TrackedRun):
 
 
 def open_sweep_run(cfg: Config, prepared: Path, name: str, sweep_id: str) -> str:
-    """Open the run of a sweep: the one it has, or a new one.
+    """Open the run of a sweep: resume its existing run, or create one.
 
     Args:
         cfg: the configuration that all trials share.
         prepared: folder of the prepared data.
-        name: of the study.
-        sweep_id: what distinguishes the study from all others.
+        name: the name of the study.
+        sweep_id: the unique id of the study.
 
     Returns:
         The run's id.
@@ -108,7 +108,7 @@ def open_sweep_run(cfg: Config, prepared: Path, name: str, sweep_id: str) -> str
         UserError: when the store cannot be read.
     """
     connect(cfg.tracking.experiment)
-    with user_errors():
+    with mlflow_errors():
         close_dead_runs()
         client = mlflow.MlflowClient()
         experiment = mlflow.get_experiment_by_name(cfg.tracking.experiment)
@@ -130,12 +130,12 @@ def open_sweep_run(cfg: Config, prepared: Path, name: str, sweep_id: str) -> str
 
 
 def reconcile_runs(study: Study, task: Task) -> None:
-    """Bring the run of each trial that ended in line with the study.
+    """Update the run of each ended trial to match the study.
 
     Raises:
         TrackingUnavailableError: when the store does not answer.
     """
-    with user_errors():
+    with mlflow_errors():
         close_dead_runs()
         children = mlflow.search_runs(
             search_all_experiments=True,
@@ -146,7 +146,7 @@ def reconcile_runs(study: Study, task: Task) -> None:
         for trial in study.get_trials(deepcopy=False):
             run = runs.get(trial.number)
             died = trial.user_attrs.get(DISCARDED) == WORKER_DIED
-            # Only a process of the same machine sees that a run's process is dead.
+            # `close_dead_runs` sees only this machine's processes; the study knows of the others.
             if run and run.info.status == "RUNNING" and died:
                 mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
     for trial in finished_trials(study):
@@ -161,7 +161,7 @@ def _reconcile_trial(trial: FrozenTrial, run: Run | None, task: Task) -> None:
     try:
         cfg = compose(merge_overrides(task.base, overrides))
     except UserError:
-        return  # the trial failed for this reason, and had no run
+        return  # the trial failed for this reason, and never had a run
     threads = trial.user_attrs.get(THREADS, task.threads)
     trial_run = TrialRun(cfg, task.prepared, threads, task.parent_run, trial.number)
     if run:
@@ -179,12 +179,12 @@ def close_sweep_run(run_id: str, status: str, results: Path, best: dict[str, str
     """Log the results of a sweep, and close its run.
 
     Args:
-        run_id: of the sweep's run.
+        run_id: the id of the sweep's run.
         status: FINISHED, FAILED or KILLED.
-        results: a folder of plots and tables.
-        best: tags of the best trial.
+        results: the folder of the table and the plots.
+        best: tags that describe the best trial.
     """
-    with user_errors():
+    with mlflow_errors():
         client = mlflow.MlflowClient()
         set_tags(run_id, best)
         if results.is_dir():

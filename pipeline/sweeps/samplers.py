@@ -1,4 +1,4 @@
-"""The sampler and the pruner of a sweep, made anew for each trial."""
+"""The sampler and the pruner of a sweep. Each trial gets new ones."""
 
 import hashlib
 import warnings
@@ -14,30 +14,31 @@ from pipeline.system.errors import UserError
 
 
 def make_strategy(sweep: Sweep, number: int) -> tuple[BaseSampler, BasePruner]:
-    """Make the sampler and the pruner for the trial of a number.
+    """Make the sampler and the pruner for trial `number`.
 
-    The sampler gets another seed for each trial. With one seed, a resumed sweep and a second worker
-    would draw the same numbers again.
+    The sampler has a different seed for each trial. With one seed for all trials, a resumed sweep
+    or a second worker would draw the same numbers again.
 
     Raises:
-        UserError: when one of the two cannot be made.
+        UserError: when the sampler or the pruner cannot be made.
     """
     sampler = _make("sampler", _reseed(sweep.sampler, number), BaseSampler)
     return sampler, _make("pruner", sweep.pruner, BasePruner)
 
 
 def random_sampler(sweep: Sweep, number: int) -> RandomSampler:
-    """A sampler that draws at random, with the seed for the trial of a number."""
+    """A random sampler with the seed for trial `number`."""
     return RandomSampler(_seed(sweep.sampler, number))
 
 
 def _reseed(section: dict[str, Any], number: int) -> dict[str, Any]:
-    """A sampler's settings, and those of the samplers in it, with the seed for one trial."""
+    """A sampler's settings, also those of nested samplers, with the seed for trial `number`."""
     settings = {k: _reseed(v, number) if isinstance(v, dict) else v for k, v in section.items()}
     kind = str(section.get("_target_", "")).rpartition(".")[2]
-    # These two follow what they wrote into the study, and need one seed for that.
+    # QMCSampler and GridSampler continue a sequence that they store in the study, so they must keep
+    # one seed.
     if kind == QMCSampler.__name__:
-        # For the parameters that only some trials have.
+        # Samples the parameters that only some trials have.
         random = {"_target_": "optuna.samplers.RandomSampler", "seed": _seed(section, number)}
         return {"independent_sampler": random, "warn_independent_sampling": False, **settings}
     if "seed" in section and kind != GridSampler.__name__:

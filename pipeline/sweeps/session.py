@@ -1,4 +1,4 @@
-"""One start of a sweep: launch workers until it has its trials, then write what it found."""
+"""One session, which is one start of a sweep: launch workers until done, then write the results."""
 
 import sys
 import time
@@ -19,7 +19,7 @@ from pipeline.sweeps.preflight import check_same_study
 from pipeline.sweeps.progress import show_progress
 from pipeline.sweeps.results import best_trial_tags, print_summary, write_results
 from pipeline.sweeps.runs import close_sweep_run, open_sweep_run, reconcile_runs
-from pipeline.sweeps.storage import Study, user_errors
+from pipeline.sweeps.storage import Study, database_errors
 from pipeline.sweeps.study import requeue_stale
 from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import FAILURE, failed_trials, finished_trials, too_many_failures
@@ -27,19 +27,20 @@ from pipeline.system import cli, process
 from pipeline.system.errors import UserError
 from pipeline.tracking.store import TrackingUnavailableError, use_store
 
-_MAX_LAUNCHES = 15  # in a row without a finished trial; more than the deaths that a trial may have
+# Consecutive launches without a finished trial; higher than the limit on deaths of one trial.
+_MAX_LAUNCHES = 15
 _CATCH_UP = "When the store is back, the same command completes the runs."
 
 
 def run_sweep(plan: Plan) -> None:
-    """Run a sweep until it has its trials; it resumes one that was interrupted.
+    """Run a sweep until it has all its trials, or resume one that was interrupted.
 
     Raises:
         UserError: when the study of this name has other settings, too many trials fail, or the
             sweep is already running.
     """
     check_model_exists(plan.cfg.train.init_from)
-    with _exclusive(plan), user_errors():
+    with _exclusive(plan), database_errors():
         prepared = prepare_data(plan.cfg)
         study = plan.store.create(plan.sweep.direction)
         use_store()
@@ -73,7 +74,7 @@ def run_sweep(plan: Plan) -> None:
 
 @contextmanager
 def _exclusive(plan: Plan) -> Iterator[None]:
-    """Only one sweep at a time may use a study in a folder; any number use one in a database."""
+    """Let only one session at a time use a study in a folder; a database allows several."""
     if plan.launcher.storage:
         yield
         return
@@ -83,13 +84,14 @@ def _exclusive(plan: Plan) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise UserError(f"{plan.sweep.name}: this sweep is already running") from None
-    with lock:
-        lock.release()  # `with` holds it once more
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _open(plan: Plan, study: Study, task: Task) -> Task:
-    """Check that the study is that of this sweep, and open its MLflow run."""
+    """Check that the study belongs to this sweep, and open the sweep's MLflow run."""
     # Several machines may start one study at the same time.
     with cli.signals_held(), plan.store.lock:
         check_same_study(study, plan.sweep, plan.space, plan.cfg, task.digest, plan.base)
@@ -102,7 +104,7 @@ def _open(plan: Plan, study: Study, task: Task) -> Task:
 
 
 def _launch_until_done(plan: Plan, study: Study, task: Task) -> None:
-    """Launch workers again and again until enough trials have ended, or too many failed."""
+    """Launch workers repeatedly until enough trials have ended, or too many have failed."""
     if plan.total < plan.sweep.trials:
         print(f"{plan.sweep.name}: the space has only {plan.total} combinations")
     with show_progress(plan.store, plan.sweep, plan.total):
@@ -122,8 +124,8 @@ def _launch_until_done(plan: Plan, study: Study, task: Task) -> None:
 
 
 def _close(plan: Plan, study: Study, task: Task, status: str) -> None:
-    """Bring the MLflow runs in line with the study, whichever way the sweep ended."""
-    with plan.store.lock:  # other sessions of this study may end now too
+    """Reconcile the MLflow runs with the study, however the session ended."""
+    with plan.store.lock:  # other sessions of this study may end at the same time
         requeue_stale(study)
         if not task.parent_run:
             return

@@ -1,6 +1,6 @@
 """The parameters of a sweep, and the combinations of their values.
 
-Some parameters count only under a condition, such as the depth of an MLP where `model` is `mlp`.
+A parameter may have a condition. For example, the depth of an MLP applies only if `model` is `mlp`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,21 +21,22 @@ from pipeline.system.errors import UserError
 
 Value = None | bool | int | float | str
 Params = dict[str, Value]  # by the names of parameters
-MAX_COMBINATIONS = 10_000  # a larger space counts as infinite
+MAX_COMBINATIONS = 10_000  # a larger space is treated as infinite
 _MAX_BRANCHES = 200  # combinations of conditions that are checked before the first trial
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A key of the configuration with the values to try, under a condition or always.
+    """A key of the configuration, the values to try, and the condition under which it applies.
 
     Attributes:
-        name: what Optuna calls it: the key, with its condition if the key has several.
-        key: of the configuration, or a config group; with a + if it is added to the configuration.
-        condition: another parameter's target, and those of its values under which this one counts.
-        values: those to try, in order; the two ends of an interval.
-        distribution: for Optuna; None when there is only one value.
-        texts: the values in Hydra's grammar, where that differs from what `to_grammar` makes.
+        name: the name in Optuna: the key, with its condition if the key has several branches.
+        key: a key of the configuration, or a config group. It starts with + if the sweep adds it.
+        condition: another parameter's target, and the values of it for which this parameter
+            applies; None if it always applies.
+        values: the values to try, in order; for an interval, its two ends.
+        distribution: Optuna's distribution; None if there is only one value.
+        texts: values in Hydra's grammar, where they differ from the result of `to_grammar`.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Parameter:
 
     @property
     def target(self) -> str:
-        """The key that it sets, without a +."""
+        """The key that the parameter sets, without a +."""
         return self.key.lstrip("+")
 
     @property
@@ -57,11 +58,11 @@ class Parameter:
 
     @property
     def is_number(self) -> bool:
-        """Whether it is a range or an interval, and not a choice."""
+        """Whether it is a range or an interval, not a choice."""
         return not isinstance(self.distribution, CategoricalDistribution | None)
 
     def holds(self, chosen: Params) -> bool:
-        """Whether its condition holds, given the values of the keys before it."""
+        """Whether the condition holds, given the values chosen so far, by target."""
         if self.condition is None:
             return True
         key, values = self.condition
@@ -74,7 +75,7 @@ class Parameter:
                 return self.values[0]
             case FloatDistribution(low=low, high=high, step=step, log=log):
                 value = trial.suggest_float(self.name, low, high, step=step, log=log)
-                # Optuna adds up the steps in binary, where 0.1 + 2 * 0.1 is not 0.3.
+                # Optuna adds steps as binary floats, where 0.1 + 2 * 0.1 is not 0.3.
                 steps = [v for v in self.values if isinstance(v, float)]
                 return min(steps, key=lambda v: abs(v - value)) if step else value
             case IntDistribution(low=low, high=high, step=step, log=log):
@@ -89,15 +90,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Space:
-    """The parameters of a sweep, each after the one that its condition names."""
+    """The parameters of a sweep. Each comes after the one that its condition names."""
 
     parameters: list[Parameter]
 
     def overrides(self, value_of: Callable[[Parameter], Value]) -> list[str]:
-        """The overrides for a choice of values.
+        """The overrides for one combination of values.
 
         Args:
-            value_of: called for each parameter whose condition holds.
+            value_of: returns the value of a parameter; called if the parameter's condition holds.
         """
         chosen: Params = {}
         result = []
@@ -114,7 +115,7 @@ class Space:
 
     @cached_property
     def combinations(self) -> list[Params] | None:
-        """All combinations of values; None when there are more than MAX_COMBINATIONS."""
+        """All combinations of values; None if there are more than MAX_COMBINATIONS."""
         if not all(parameter.is_finite for parameter in self.parameters):
             return None
         found = self._combine(lambda parameter: parameter.values, MAX_COMBINATIONS)
@@ -124,12 +125,12 @@ class Space:
         return [{name: params[name] for name in params if name in searched} for params in found]
 
     def branches(self) -> list[Params]:
-        """All combinations of the values that decide which other parameters count.
+        """All combinations of the values that decide which other parameters apply.
 
-        The other parameters have their first value. At most one more than _MAX_BRANCHES are given.
+        The other parameters have their first value. The list has at most _MAX_BRANCHES + 1 items.
         """
         deciding = {p.condition[0] for p in self.parameters if p.condition}
-        # A value that fits one file of a group may not fit another file of it.
+        # A value that is valid with one file of a group may be invalid with another file.
         deciding |= {p.target.partition(".")[0] for p in self.parameters if "." in p.target}
 
         def values_to_try(parameter: Parameter) -> Sequence[Value]:
@@ -139,10 +140,11 @@ class Space:
         return self._combine(values_to_try, _MAX_BRANCHES)
 
     def boundary_configs(self) -> Iterator[tuple[Parameter | None, list[str]]]:
-        """The overrides that together show whether the space fits the configuration.
+        """Overrides to compose, which together show whether the space is valid.
 
-        First each of `branches`, without a parameter. Then each choice, and each end of a range,
-        once, with its parameter.
+        Yields:
+            First the overrides of each of `branches`, with None. Then the overrides for each choice
+            and each end of a range that the branches did not have, with its parameter.
 
         Raises:
             UserError: naming a parameter whose condition never holds.
@@ -165,8 +167,8 @@ class Space:
     def _combine(
         self, values_to_try: Callable[[Parameter], Sequence[Value]], limit: int
     ) -> list[Params]:
-        """All combinations of some values of each parameter, up to one more than a limit."""
-        combined: list[tuple[Params, Params]] = [({}, {})]  # by target and by name
+        """All combinations of the values to try of each parameter; at most `limit` + 1 of them."""
+        combined: list[tuple[Params, Params]] = [({}, {})]  # values by target, values by name
         for parameter in self.parameters:
             extended: list[tuple[Params, Params]] = []
             for chosen, params in combined:
@@ -177,11 +179,11 @@ class Space:
                     ({**chosen, parameter.target: value}, {**params, parameter.name: value})
                     for value in islice(values_to_try(parameter), limit + 1)
                 ]
-            combined = extended[: limit + 1]  # each of these leads to one combination or more
+            combined = extended[: limit + 1]  # each of these gives one combination or more
         return [params for _, params in combined]
 
     def _boundaries_of(self, parameter: Parameter) -> Sequence[Value]:
-        """All values of a choice; the ends of a range, and its values that conditions name."""
+        """All values of a choice, or the ends of a range and those values that conditions name."""
         values = parameter.values
         if not parameter.is_number:
             return values
@@ -196,5 +198,5 @@ class Space:
 
 
 def values_of(params: Params) -> Callable[[Parameter], Value]:
-    """The argument of `Space.overrides` for parameters that are known."""
+    """The argument of `Space.overrides` for known parameters; others have their first value."""
     return lambda parameter: params.get(parameter.name, parameter.values[0])

@@ -1,4 +1,4 @@
-"""Where the Optuna study of a sweep is kept, and who runs its trials."""
+"""The Optuna study of a sweep: where it is kept, and the locks of its running trials."""
 
 import os
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from pipeline.system import process
 from pipeline.system.errors import UserError, one_line
 
 HOST = "host"  # trial attribute: the machine that runs it
-_STOPPED = "stopped "  # study attribute: this and the session that was interrupted
+_STOPPED = "stopped "  # prefix of a study attribute; the id of the interrupted session follows
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Store:
     """Where a study is kept.
 
     Attributes:
-        folder: of the sweep; it holds the study too, unless that is in a database.
-        name: of the study.
-        database: a PostgreSQL address when machines share the study, else "".
+        folder: the folder of the sweep. It also holds the study, unless that is in a database.
+        name: the name of the study.
+        database: a PostgreSQL address if machines share the study, else "".
     """
 
     folder: Path
@@ -60,12 +60,12 @@ class Store:
         """Open the study.
 
         Raises:
-            KeyError: when there is none.
+            KeyError: when it does not exist.
         """
         return Study(self, self._storage())
 
     def create(self, direction: Literal["minimize", "maximize"]) -> "Study":
-        """Open the study, or create it."""
+        """Open the study; create it if it is missing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         # All studies of a database share its tables, which the first one creates.
         with database_lock(self.database, "tables") if self.database else self.lock:
@@ -103,7 +103,7 @@ class AskTellStudy(optuna.Study):
     """An Optuna study driven by ask and tell instead of `optimize`."""
 
     def stop(self) -> None:
-        """Do nothing. An exhausted sampler calls it, and it would raise outside of `optimize`."""
+        """Do nothing. Exhausted samplers call it, and Optuna's own raises outside `optimize`."""
 
 
 class Study(AskTellStudy):
@@ -135,7 +135,7 @@ class Study(AskTellStudy):
         return trial
 
     def release(self, trial: optuna.Trial) -> None:
-        """Free the lock of a trial. If it is still running, the next worker restarts it."""
+        """Free the lock of a trial. If its state is still RUNNING, the next worker restarts it."""
         if lock := self._held.pop(trial.number, None):
             lock.release()
 
@@ -161,7 +161,7 @@ class Study(AskTellStudy):
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
+def database_errors() -> Iterator[None]:
     """Turn the errors of a database, or a missing driver, into a `UserError` of one line."""
     try:
         yield

@@ -1,7 +1,7 @@
-"""Who runs which trial: ask for the next one, and restart those whose worker died.
+"""Assign trials to workers: start the next trial, and requeue trials whose worker died.
 
-All this is decided under the study's lock, so that any number of workers end with exactly the
-trials that were asked for.
+Each decision is made under the study's lock. So any number of workers together run exactly the
+requested number of trials.
 """
 
 import math
@@ -33,22 +33,22 @@ from pipeline.sweeps.trials import (
 )
 
 _MAX_DEATHS = 10  # workers that may die while they run the same parameters
-_MAX_REPEATED = 3  # suggestions in a row that were tried before; the next one is drawn at random
+_MAX_REPEATED = 3  # consecutive suggestions that were tried before; the next is drawn at random
 
 
 def ask_trial(study: Study, space: Space, sweep: Sweep, session: str = "") -> optuna.Trial | None:
-    """Start the next trial: choose its parameters and note its overrides.
+    """Start the next trial: choose its parameters and record its overrides.
 
-    While other workers run the last trials, it waits: one of them may die.
+    If other workers run the last trials, wait until those end, because a worker may die.
 
     Args:
         study: the study.
         space: the parameters of the sweep.
         sweep: the settings of the sweep.
-        session: the start of the sweep that the worker belongs to.
+        session: the id of the worker's session.
 
     Returns:
-        None when enough trials have ended, too many failed, or the session was interrupted.
+        None if enough trials have ended, too many have failed, or the session was interrupted.
     """
     while not study.is_stopped(session):
         with study.store.lock:
@@ -63,10 +63,12 @@ def ask_trial(study: Study, space: Space, sweep: Sweep, session: str = "") -> op
 
 
 def requeue_stale(study: Study) -> None:
-    """Discard the trials whose worker died, and queue their parameters, once each.
+    """Discard the stale trials, whose worker died, and queue the parameters of each once.
 
-    Call it under the study's lock: a trial starts and takes its own lock under that lock, so a
-    running trial without an owner has lost its worker.
+    If too many workers have died with the same parameters, the trial fails instead.
+
+    Call it under the study's lock. A trial also starts and takes its own lock under the study's
+    lock, so a running trial whose lock is free has lost its worker.
     """
     queued = {trial.user_attrs.get(REQUEUED) for trial in study.get_trials(deepcopy=False)}
     for trial in study.stale():
@@ -86,7 +88,7 @@ def requeue_stale(study: Study) -> None:
 
 
 def total_trials(space: Space, sweep: Sweep) -> int:
-    """How many trials there will be: no more than a finite space, or a grid, has combinations."""
+    """The number of trials: `sweep.trials`, or fewer if the space or a grid is smaller."""
     grid = sweep.sampler.get("search_space", {})  # GridSampler's
     sizes = [len(space.combinations or ()), math.prod(map(len, grid.values())) if grid else 0]
     return min([sweep.trials, *filter(None, sizes)])
@@ -99,7 +101,7 @@ def _start_trial(study: Study, space: Space, sweep: Sweep) -> optuna.Trial | Non
         earlier = study.get_trials(deepcopy=False)
         study.sampler, study.pruner = make_strategy(sweep, len(earlier))
         if repeated > _MAX_REPEATED:
-            # A sampler with a model may suggest the same good values again and again.
+            # A model-based sampler may suggest the same good values repeatedly.
             study.sampler = random_sampler(sweep, len(earlier))
         trial = study.start()
         try:

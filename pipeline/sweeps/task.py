@@ -1,4 +1,4 @@
-"""What a worker of a sweep must know; it can be sent to another process or machine."""
+"""What a worker of a sweep needs to know; it can be sent to another process or machine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +11,20 @@ SWEEPS_FOLDER = ".sweeps"
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker must know.
+    """What a worker needs to know.
 
     Attributes:
-        store: where the study is.
+        store: where the study is kept.
         sweep: the settings of the sweep.
         base: the overrides that all trials share.
-        prepared: folder of the prepared data on the machine that started the sweep.
-        digest: of the prepared data.
-        threads: of TensorFlow.
-        tracking_uri: of the MLflow store.
-        parent_run: the MLflow run of the sweep; "" when the store did not answer.
-        session: identifies this start of the sweep among others that work on the same study.
-        parent: the process that started the sweep, if its workers must end with it. The processes
-            of a cluster do not: they do not belong to the sweep.
+        prepared: the folder of the prepared data on the machine that started the sweep.
+        digest: the digest of the prepared data.
+        threads: number of TensorFlow threads.
+        tracking_uri: the URI of the MLflow store.
+        parent_run: the id of the sweep's MLflow run; "" if the store did not answer.
+        session: the id of this session. Several sessions may work on the same study.
+        parent: the identity of the process that started the sweep, if workers must end with it.
+            None on a cluster, whose processes do not belong to the sweep.
     """
 
     store: Store

@@ -1,7 +1,8 @@
-"""What the trials of a study say: attributes, states, and which of them count.
+"""The trials of a study: their attributes, their states, and which are finished or discarded.
 
-A trial counts once it has ended, whether complete, pruned or failed. A discarded trial does not
-count: its worker died and another trial has its parameters, or another trial had them before.
+A trial is finished when it has ended: complete, pruned or failed. A discarded trial is never
+counted. A trial is discarded if its worker died and its parameters were queued again, if an earlier
+trial has the same parameters, or if its parameters could not be chosen.
 """
 
 from collections.abc import Sequence
@@ -14,21 +15,21 @@ from pipeline.config.schema import Sweep
 from pipeline.sweeps.space import Params
 
 # The names of user attributes.
-DISCARDED = "discarded"  # why the trial does not count
-FAILURE = "failure"  # why it failed
-OVERRIDES = "overrides"  # of the configuration that it trains
-HISTORY = "history"  # what its epochs measured
-THREADS = "threads"  # of TensorFlow
-QUEUED_PARAMS = "queued parameters"  # those that it was queued with
+DISCARDED = "discarded"  # why the trial was discarded
+FAILURE = "failure"  # why the trial failed
+OVERRIDES = "overrides"  # the overrides that its parameters give
+HISTORY = "history"  # the metrics of its epochs
+THREADS = "threads"  # number of TensorFlow threads
+QUEUED_PARAMS = "queued parameters"  # the parameters that it was queued with
 REQUEUED = "requeued"  # the number of the stale trial whose parameters it has
 DEATHS = "deaths"  # how many workers died while they ran these parameters
 
 WORKER_DIED = "its worker died"
-_MIN_FAILURES = 3  # fewer failures than this say nothing about the share of failures
+_MIN_FAILURES = 3  # with fewer failures, it is too early to judge their share
 
 
 def finished_trials(study: optuna.Study, running: bool = False) -> list[FrozenTrial]:
-    """The trials that have ended and count; with `running` also those that run now."""
+    """The trials that have ended, except discarded ones; with `running`, also running trials."""
     return [
         trial
         for trial in study.get_trials(deepcopy=False)
@@ -43,12 +44,12 @@ def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def failed_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that failed by themselves."""
+    """The trials that failed, except discarded ones."""
     return [trial for trial in finished_trials(study) if trial.state == TrialState.FAIL]
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The best trial; None when none is complete."""
+    """The best trial; None if no trial is complete."""
     try:
         return study.best_trial
     except ValueError:
@@ -63,7 +64,7 @@ def too_many_failures(study: optuna.Study, sweep: Sweep) -> bool:
 
 
 def is_discarded(trial: FrozenTrial) -> bool:
-    """Whether a trial does not count."""
+    """Whether a trial was discarded."""
     return DISCARDED in trial.user_attrs
 
 
@@ -73,6 +74,6 @@ def params_of(trial: FrozenTrial) -> Params:
 
 
 def params_key(params: Params) -> Sequence[Any]:
-    """A key that is equal for equal parameters, whichever way steps of 0.1 were added up."""
+    """A key that is equal for equal parameters; rounding errors of floats are ignored."""
     rounded = {k: f"{v:.12g}" if isinstance(v, float) else v for k, v in params.items()}
     return tuple(sorted(rounded.items()))

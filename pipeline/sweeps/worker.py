@@ -1,4 +1,4 @@
-"""A worker of a sweep: it asks for a trial, trains it, and asks for the next."""
+"""A worker of a sweep. It asks for a trial, trains it, and asks for the next trial."""
 
 import gc
 import io
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import keras
 import mlflow
+import optuna
 from optuna import Trial, TrialPruned
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
@@ -38,7 +39,7 @@ _TRAINING_LOCK = threading.Lock()  # Keras trains one network at a time in a pro
 
 
 class StoppedError(Exception):
-    """The session for which a worker trains was interrupted."""
+    """The worker's session was interrupted."""
 
 
 @dataclass
@@ -46,21 +47,21 @@ class Outcome:
     """How a trial ended."""
 
     state: TrialState
-    value: float | None = None  # of the metric
+    value: float | None = None  # the metric at the best epoch
     failure: str = ""
     history: list[Row] = field(default_factory=list)
 
 
 def work(task: Task) -> str:
-    """Run trials until there are enough, too many failed, or the session was interrupted.
+    """Run trials until enough have ended, too many have failed, or the session was interrupted.
 
     Returns:
-        Why the worker ended before that; "" if it did not. An exception would end the other workers
-        of a cluster.
+        Why the worker ended before that; "" if it did not. The reason is not raised, because an
+        exception would end the other workers of a cluster.
     """
     if task.parent:
         threading.Thread(target=_end_with, args=(task.parent,), daemon=True).start()
-    # The output of each training would hide that of the sweep.
+    # The output of the trainings would hide the output of the sweep.
     with _TRAINING_LOCK, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         try:
             _run_trials(task)
@@ -70,6 +71,7 @@ def work(task: Task) -> str:
 
 
 def _run_trials(task: Task) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     configure_tensorflow(task.threads)
     use_store()
     mlflow.set_tracking_uri(task.tracking_uri)
@@ -78,23 +80,23 @@ def _run_trials(task: Task) -> None:
     space = parse_space(task.sweep)
     while trial := ask_trial(study, space, task.sweep, task.session):
         try:
-            # Once the MLflow store has failed, later trials do not wait for it.
+            # Once the MLflow store has failed, later trials do not try to reach it.
             task = replace(task, parent_run=run_trial(task, study, trial))
         finally:
             study.release(trial)
         _free_memory()
         if not gc.get_freeze_count():
-            gc.freeze()  # imported modules stay: a collection need not look through them again
+            gc.freeze()  # imported modules stay: the garbage collector need not scan them again
 
 
 def run_trial(task: Task, study: Study, trial: Trial) -> str:
     """Train a trial and record how it ended.
 
-    A trial that fails, for whatever reason, is recorded as failed. If its session was interrupted,
-    it stays running without a worker, and the next worker restarts it.
+    A trial that fails for any reason is recorded as failed. If the session was interrupted, the
+    trial's state stays RUNNING without a worker, and the next worker restarts it.
 
     Returns:
-        The MLflow run of the sweep; "" once the MLflow store has failed.
+        The MLflow run of the sweep; "" if the MLflow store has failed.
     """
     overrides = trial.user_attrs[OVERRIDES]
     trial.set_user_attr(THREADS, task.threads)
@@ -137,7 +139,8 @@ def _train_trial(task: Task, study: Study, trial: Trial, cfg: Config, run: Trial
         return Outcome(TrialState.COMPLETE, best[metric], history=history)
     except TrialPruned:
         return Outcome(TrialState.PRUNED, history=history)
-    # Not the trial's fault: the study's storage failed, or another worker has the trial.
+    # The trial did not fail: the session was interrupted, the study's storage failed, or another
+    # worker has restarted the trial.
     except (StoppedError, StorageInternalError, UpdateFinishedTrialError):
         raise
     except Exception as error:
@@ -153,21 +156,21 @@ def _record(task: Task, study: Study, trial: Trial, outcome: Outcome) -> None:
     """Tell the study how a trial ended."""
     if outcome.failure:
         trial.set_user_attr(FAILURE, outcome.failure)
-    with task.store.lock:  # nobody may restart the trial between the two
+    with task.store.lock:  # no other worker may restart the trial between the two calls
         trial.set_user_attr(HISTORY, outcome.history)
         study.tell(trial, outcome.value, outcome.state)
 
 
 def _free_memory() -> None:
-    """Free the memory of the last network, so that it stays flat over hundreds of trials."""
+    """Free the last network, so that memory use stays flat over hundreds of trials."""
     keras.utils.clear_session(free_memory=True)
 
 
 def _end_with(parent: dict[str, str]) -> None:
-    """End this process when the process that started the sweep is gone.
+    """Kill this process when the process that started the sweep has ended.
 
-    Linux can signal a child when its parent dies, but macOS cannot, and a thread of TensorFlow
-    would ignore a gentler signal.
+    This polls, because macOS cannot signal a child when its parent dies, as Linux can. It sends
+    SIGKILL, because TensorFlow's threads would ignore a gentler signal.
     """
     while process.is_alive(parent):
         time.sleep(1)

@@ -1,4 +1,1 @@
-"""The process and its files: command lines, errors, atomic writes, determinism.
-
-Nothing about machine learning.
-"""
+"""Command lines, errors, files, processes, seeds and determinism. Nothing about data or models."""

@@ -1,4 +1,4 @@
-"""How every command starts, stops and fails: one clear error, and no traceback."""
+"""How every command starts, stops and fails. A failure prints one clear error, not a traceback."""
 
 import gc
 import signal
@@ -17,13 +17,13 @@ _held: list[int] = []  # the signal that `check_signals` will raise
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a command and exit.
 
-    The exit status is that of `main`, 0 if it returns None, 1 with a line on stderr for a
-    `UserError` or an `OSError` (a full disk, a folder without permission), 130 after Ctrl-C and 143
-    after SIGTERM. Any other exception is a bug and keeps its traceback.
+    The exit status is what `main` returns, or 0 for None. After a `UserError` or an `OSError` (a
+    full disk, a folder without permission) it is 1, with a line on stderr. After Ctrl-C it is 130,
+    after SIGTERM 143. Any other exception is a bug and keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _raise)
-    # The imports create a million objects that stay. Collecting garbage as often as Python does by
-    # default takes a fifth of their time.
+    # The imports create a million objects that stay. With Python's default threshold, garbage
+    # collection takes a fifth of the time of the imports.
     gc.set_threshold(100_000)
     try:
         status = main()
@@ -39,10 +39,10 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """While the block runs, let Ctrl-C and SIGTERM wait for `check_signals` or the block's end.
+    """Hold Ctrl-C and SIGTERM until `check_signals` or the end of the block.
 
-    At any other moment, TensorFlow might swallow them, or a database stay locked. A second signal
-    does not wait.
+    At any other moment, TensorFlow might swallow a signal, or a database might stay locked. A
+    second signal is not held.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number, handler in before.items():
@@ -64,10 +64,10 @@ def check_signals() -> None:
 
 
 def no_arguments(description: str | None) -> None:
-    """Parse the command line of a stage: it has `--help` and no arguments."""
+    """Parse the command line of a command that has `--help` but no arguments."""
     ArgumentParser(
         description=description,
-        epilog="Settings come from composed.yaml: change params.yaml or conf/, then `dvc repro`.",
+        epilog="Settings come from composed.yaml. Change params.yaml or conf/, then run dvc repro.",
     ).parse_args()
 
 

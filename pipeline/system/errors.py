@@ -1,4 +1,4 @@
-"""The error that a user can fix, and helpers that word it."""
+"""The error for mistakes that a user can fix, and helpers for its message."""
 
 import difflib
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and their digests."""
+"""Write files atomically (complete or not at all), and compute their digests."""
 
 import csv
 import hashlib
@@ -14,14 +14,14 @@ from typing import Any, BinaryIO
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that appears at `path` when the block succeeds, complete and on disk.
+    """Open a file that appears at `path`, complete and on disk, when the block succeeds.
 
-    Missing folders are created. A block that fails leaves `path` unchanged and no other file. A
-    process that is killed leaves at most a dot-file that ends in `.part`; see `remove_parts`. The
-    method is that of rename(2): write another file, fsync, replace.
+    Missing folders are created. If the block fails, `path` is unchanged and there is no other file.
+    A killed process leaves at most a dot-file that ends in `.part`; see `remove_parts`. The method
+    is that of rename(2): write a temporary file, fsync it, and rename it to `path`.
 
     Raises:
-        OSError: naming the file, when the system refuses to write it or the disk is full.
+        OSError: naming the file, when it cannot be written or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -36,12 +36,12 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     except BaseException as error:
         written.unlink()
         if isinstance(error, OSError) and error.errno and error.filename is None:
-            error.filename = str(path)  # a full disk is reported without a file name
+            error.filename = str(path)  # the error of a full disk has no file name
         raise
 
 
 def remove_parts(folder: Path, name: str = "*") -> None:
-    """Remove what killed processes left in a folder. No other process may be writing to it."""
+    """Remove the files that killed processes left. No process may be writing to the folder."""
     for part in folder.glob(f".{name}.*.part"):
         part.unlink()
 
@@ -58,7 +58,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows of equal keys as CSV with a header, atomically."""
+    """Write rows as CSV with a header, atomically. All rows must have the same keys."""
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()

@@ -9,7 +9,7 @@ HOST = platform.node()
 
 
 def identity() -> dict[str, str]:
-    """What identifies this process, as tags of an MLflow run."""
+    """The identity of this process, as tags for an MLflow run."""
     return {
         "process.host": HOST,
         "process.id": str(os.getpid()),
@@ -28,5 +28,5 @@ def is_alive(identity: dict[str, str]) -> bool:
 
 
 def _started(process: psutil.Process) -> str:
-    """When a process started, in seconds since the machine did. Wall clocks may be set back."""
+    """The start time of a process, in seconds since boot, because wall clocks may be set back."""
     return f"{process.create_time() - psutil.boot_time():.2f}"

@@ -1,4 +1,4 @@
-"""What a run's numbers depend on besides its configuration and data."""
+"""The environment of a run: what its results depend on besides configuration and data."""
 
 import getpass
 import os
@@ -16,14 +16,14 @@ def environment_tags(threads: int) -> dict[str, str]:
     """The tags of a run that say where it ran: commit, processor, threads, versions, user.
 
     Args:
-        threads: of TensorFlow, as `configure_tensorflow` returned it.
+        threads: the number of TensorFlow threads, as returned by `configure_tensorflow`.
     """
-    # Determinism has no switch: `configure_tensorflow` always turns it on.
+    # Always "true": `configure_tensorflow` turns determinism on, without an option.
     return {**source_tags(), **_environment(), "threads": str(threads), "deterministic": "true"}
 
 
 def source_tags() -> dict[str, str]:
-    """MLflow's documented tags of who ran what. Its fluent API sets them, its client does not."""
+    """MLflow's documented tags of who ran what. The fluent API sets them; the client does not."""
     return {
         "mlflow.user": getpass.getuser(),
         "mlflow.source.name": sys.argv[0],
@@ -45,7 +45,7 @@ def _environment() -> dict[str, str]:
 
 
 def tensorflow_requirement() -> str:
-    """The installed TensorFlow as a pip requirement, under whichever name it is installed."""
+    """The installed TensorFlow as a pip requirement, for `tensorflow-cpu` or `tensorflow`."""
     for name in ("tensorflow-cpu", "tensorflow"):
         try:
             return f"{name}=={version(name)}"
@@ -55,7 +55,7 @@ def tensorflow_requirement() -> str:
 
 
 def cpu() -> str:
-    """The name of the processor, or of its architecture where the system does not tell."""
+    """The name of the processor, or its architecture if the system does not give the name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

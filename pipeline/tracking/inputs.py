@@ -1,4 +1,4 @@
-"""The data sets that a run reads, as MLflow's inputs."""
+"""The data sets that a run reads, logged as MLflow inputs."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def mlflow_dataset(cfg: Config, prepared: Path, split: str) -> NumpyDataset:
 
 
 def log_input(run_id: str, dataset: NumpyDataset, context: str) -> None:
-    """Log a data set as an input of a run; safe when other processes log it for the first time.
+    """Log a data set as an input of a run. Safe if several processes log a new one at once.
 
     Args:
         context: `training`, `validation` or `testing`.
@@ -37,9 +37,9 @@ def log_input(run_id: str, dataset: NumpyDataset, context: str) -> None:
     try:
         client.log_inputs(run_id, [entry])
     except MlflowException as error:
-        if error.error_code != "BAD_REQUEST":  # how MLflow reports a conflict in its database
+        if error.error_code != "BAD_REQUEST":  # MLflow's code for a conflict in its database
             raise
-        client.log_inputs(run_id, [entry])  # the other process has created it: now it succeeds
+        client.log_inputs(run_id, [entry])  # the other process has created the data set
 
 
 def log_training_inputs(run_id: str, cfg: Config, prepared: Path) -> None:

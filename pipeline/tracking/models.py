@@ -46,10 +46,10 @@ def log_model_file(run: Run, model: keras.Model, path: Path, prepared: Path) -> 
             ),
             signature=_signature(prepared),
             input_example=np.array(load_split(prepared, "validation").images[:2]),
-            # MLflow would find these by loading the model in another process: 13 seconds.
+            # Without these, MLflow loads the model in another process to find them: 13 seconds.
             pip_requirements=[f"keras=={version('keras')}", tensorflow_requirement()],
         )
-        # Keras has written the same model with a date and process ids in it.
+        # Replace MLflow's file, in which Keras wrote a date and object ids of this process.
         shutil.copyfile(path, Path(folder) / "data" / "model.keras")
         client.log_model_artifacts(logged.model_id, folder)
     client.finalize_logged_model(logged.model_id, "READY")

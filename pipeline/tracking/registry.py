@@ -1,4 +1,4 @@
-"""The model registry: which version is the champion."""
+"""The model registry: register models, and keep the champion up to date."""
 
 import mlflow
 from mlflow import MlflowClient
@@ -12,10 +12,10 @@ CHAMPION = "champion"
 
 
 def update_champion(cfg: Config, run: Run, model_id: str) -> str:
-    """Register a model as champion if it beats the champion on the same validation data.
+    """Register a model as the champion if it beats the current one on the same validation data.
 
-    Call it under `store_lock`: two evaluations that finish together could each replace the
-    champion.
+    Call it under `store_lock`. Otherwise two evaluations that finish together could each replace
+    the champion.
 
     Returns:
         A sentence that says which version is the champion, and why.
@@ -31,11 +31,11 @@ def update_champion(cfg: Config, run: Run, model_id: str) -> str:
         best = float(champion.tags["validation_accuracy"])
         kept = f"champion stays {name} version {champion.version}, validation accuracy {best:.4f}"
         if champion.tags[DATA_DIGEST] != run.data.tags[DATA_DIGEST]:
-            return f"{kept}: trained on different data, so the two cannot be compared"
+            return f"{kept}: the new model was trained on different data and cannot be compared"
         if score <= best:
             return kept
     tags = {"validation_accuracy": repr(score), DATA_DIGEST: run.data.tags[DATA_DIGEST]}
-    # An evaluation that was killed after registering has left a version without the alias.
+    # A killed evaluation may have registered the version without setting the alias.
     known = client.search_model_versions(f"name = '{name}'")
     version = next((v for v in known if v.model_id == model_id), None)
     version = version or mlflow.register_model(f"models:/{model_id}", name, tags=tags)

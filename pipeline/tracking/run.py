@@ -1,4 +1,4 @@
-"""An MLflow run that survives a store that fails, and how runs are found and closed."""
+"""An MLflow run that tolerates a failing store, and functions to find and close runs."""
 
 import sys
 from collections.abc import Callable
@@ -12,34 +12,34 @@ from pipeline.config.schema import Config
 from pipeline.system import process
 from pipeline.system.errors import UserError
 from pipeline.system.seeds import Seeds
-from pipeline.tracking.store import CATCH_UP, set_tags, user_errors
+from pipeline.tracking.store import CATCH_UP, mlflow_errors, set_tags
 from pipeline.tracking.tags import MODEL_DIGEST
 
 
 class TrackedRun:
     """The MLflow run of one training.
 
-    A store that fails never stops a training: from then on nothing is logged, `error` says why,
-    and what is missing is logged later.
+    A failing store never stops a training. After a failure, nothing more is logged and `error` says
+    why. What is missing can be logged later.
     """
 
     def __init__(self, cfg: Config, prepared: Path, threads: int) -> None:
-        """Prepare for a run that a subclass opens.
+        """Store the settings of the run; a subclass opens it.
 
         Args:
             cfg: the configuration of the training.
             prepared: folder of the prepared data.
-            threads: of TensorFlow.
+            threads: number of TensorFlow threads.
         """
         self.cfg = cfg
         self.prepared = prepared
         self.threads = threads
         self.run_id = ""
-        self.error: UserError | None = None  # why the store does not have everything
+        self.error: UserError | None = None  # why logging stopped
         self._logged: set[int] = set()  # epochs; MLflow shows a step twice if it is logged twice
 
     def log_epoch(self, epoch: int, row: dict[str, float]) -> None:
-        """Log the metrics of an epoch with its number, from 1, as step, unless they are logged."""
+        """Log an epoch's metrics, unless the run has them. The step is the epoch, from 1."""
         if epoch not in self._logged:
             self.attempt(lambda: self._log_epoch(epoch, row))
 
@@ -52,18 +52,23 @@ class TrackedRun:
         mlflow.MlflowClient().set_terminated(self.run_id, status)
 
     def attempt(self, action: Callable[[], None], survives: type[UserError] = UserError) -> None:
-        """Do something with the store, unless it has failed before; warn when it fails."""
+        """Call `action`, which uses the store, unless the store has failed before.
+
+        Args:
+            action: what to do.
+            survives: the errors that only cause a warning; others are raised.
+        """
         if self.error:
             return
         try:
-            with user_errors():
+            with mlflow_errors():
                 action()
         except survives as error:
             self.error = error
             print(f"warning: tracking is incomplete: {error}\n{CATCH_UP}", file=sys.stderr)
 
     def resume(self, run_id: str) -> None:
-        """Take over an existing run, and note which epochs it has."""
+        """Resume an existing run, and find out which epochs it has."""
         self.run_id = run_id
         history = mlflow.MlflowClient().get_metric_history(run_id, "val_loss")
         self._logged = {metric.step for metric in history}
@@ -82,7 +87,7 @@ def run_params(cfg: Config) -> list[Param]:
 
 
 def find_run(experiment: str, digest: str) -> Run | None:
-    """The newest run that made a model file.
+    """The newest run that produced a model file; None if there is none.
 
     Args:
         experiment: the name of the MLflow experiment.
@@ -99,7 +104,7 @@ def find_run(experiment: str, digest: str) -> Run | None:
 
 
 def close_dead_runs() -> None:
-    """Mark as KILLED the runs of this machine whose process died while they were RUNNING."""
+    """Mark as KILLED the RUNNING runs of this machine whose process is dead."""
     client = mlflow.MlflowClient()
     running = mlflow.search_runs(
         filter_string=f"attributes.status = 'RUNNING' and tags.`process.host` = '{process.HOST}'",

@@ -18,13 +18,13 @@ CATCH_UP = "When the store is back, `make track` completes the run."
 
 
 class TrackingUnavailableError(UserError):
-    """The store does not answer now; what it misses can be logged later."""
+    """The store does not answer. What could not be logged can be logged later."""
 
 
 def use_store() -> None:
     """Point MLflow at the store."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    # This logger prints a traceback for each error that MLflow raises as well.
+    # This logger prints a traceback for each error, which MLflow also raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     if "MLFLOW_TRACKING_URI" not in os.environ:
         mlflow.set_tracking_uri(_local_store())
@@ -38,16 +38,16 @@ def connect(experiment: str) -> None:
         UserError: when the store cannot be read, or the experiment is deleted.
     """
     use_store()
-    # Several processes that use a fresh database at once would crash in MLflow's migrations.
-    with user_errors(), store_lock():
+    # MLflow's migrations crash if several processes use a new database at once.
+    with mlflow_errors(), store_lock():
         if mlflow.get_tracking_uri() == _local_store():
             _create_local_store(experiment)
-        # Creates the experiment if it is missing; safe when several machines do so at once.
+        # Creates the experiment if it is missing. Safe if several machines do so at once.
         mlflow.set_experiment(experiment)
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
+def mlflow_errors() -> Iterator[None]:
     """Turn the errors of MLflow and its database into a `UserError` of one line."""
     try:
         yield
@@ -70,7 +70,7 @@ def store_lock() -> FileLock:
 
 
 def set_tags(run_id: str, tags: dict[str, str]) -> None:
-    """Set tags of a run; safe when several processes set the same tag (`set_tag` is not)."""
+    """Set tags of a run. Unlike `set_tag`, this is safe if several processes set the same tag."""
     batch = [RunTag(key, value) for key, value in tags.items()]
     mlflow.MlflowClient().log_batch(run_id, tags=batch)
 
@@ -83,7 +83,7 @@ def _create_local_store(experiment: str) -> None:
     """Create mlflow.db and the experiment if they are missing.
 
     MLflow cannot open a database whose first migrations were interrupted. So the database is
-    created under another name and renamed when it is complete.
+    created under a temporary name, and renamed when it is complete.
     """
     store = repository_root() / "mlflow.db"
     if not store.exists():
@@ -92,5 +92,5 @@ def _create_local_store(experiment: str) -> None:
         mlflow.MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
         part.replace(store)
     if mlflow.get_experiment_by_name(experiment) is None:
-        # An absolute path: the first run may be that of a DVC experiment in a temporary clone.
+        # The path is absolute, because the first run may be in a DVC experiment's temporary clone.
         mlflow.create_experiment(experiment, (repository_root() / "mlruns").as_uri())

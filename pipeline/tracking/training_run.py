@@ -62,9 +62,9 @@ class TrainingRun(TrackedRun):
         path = models / "model.keras"
         run = client.get_run(self.run_id)
         if run.data.tags.get(MODEL_DIGEST) == sha256(path):
-            return  # a killed training had logged everything already
+            return  # the training was killed after it had logged everything
         for unfinished in run.outputs.model_outputs if run.outputs else []:
-            client.delete_logged_model(unfinished.model_id)  # killed while it was written
+            client.delete_logged_model(unfinished.model_id)  # killed while writing it
         model_id = log_model_file(run, model, path, self.prepared)
         mlflow.log_metrics(
             {key: value for key, value in metrics.items() if key.startswith("validation_")},
@@ -73,7 +73,7 @@ class TrainingRun(TrackedRun):
             run_id=self.run_id,
         )
         client.log_artifact(self.run_id, str(models / "history.csv"))
-        # Last: a run that has these tags has everything.
+        # Set these tags last: a run that has them is complete.
         set_tags(self.run_id, {MODEL_DIGEST: sha256(path), MODEL_ID: model_id})
 
 
@@ -86,19 +86,20 @@ def training_run(
     resumable: bool = False,
     init: Path | None = None,
 ) -> Iterator[TrainingRun]:
-    """Open the run of a training, and close it with the block.
+    """Open the run of a training, and close it at the end of the block.
 
-    The run ends as FINISHED, as KILLED where the block is interrupted, and as FAILED where it
-    raises. Signals are held meanwhile: the block must call `cli.check_signals` regularly.
+    The run ends as FINISHED, as KILLED if the block is interrupted, or as FAILED if it raises.
+    Signals are held while the block runs, so the block must call `cli.check_signals` regularly.
 
     Args:
         cfg: the configuration of the training.
         prepared: folder of the prepared data.
-        threads: of TensorFlow.
-        training_id: what identifies the training; the run of an interrupted one is resumed.
+        threads: number of TensorFlow threads.
+        training_id: the id of the training. If it was interrupted, its run is resumed.
         resumable: whether the training still has checkpoints. If so, its run is resumed even if it
-            is finished: DVC has not recorded its outputs yet.
-        init: the model file that the training starts from; the run that made it becomes the parent.
+            is finished, because DVC has not recorded the outputs yet.
+        init: the model file that the training starts from. The run that produced it becomes the
+            parent.
     """
     run = TrainingRun(cfg, prepared, threads)
     with cli.signals_held():
@@ -119,9 +120,9 @@ def training_run(
 
 
 def _open_run(cfg: Config, training_id: str, resumable: bool) -> Run:
-    """Resume the run that the same training began, or create one.
+    """Resume an earlier run of the same training, or create a run.
 
-    A run that is RUNNING belongs to a living process and is left alone.
+    A run that is RUNNING belongs to a live process, and is not resumed.
     """
     client = mlflow.MlflowClient()
     begun = mlflow.search_runs(
@@ -129,8 +130,8 @@ def _open_run(cfg: Config, training_id: str, resumable: bool) -> Run:
         order_by=["attributes.start_time DESC"],
         output_format="list",
     )
-    # Unfinished runs first, whatever their start time: the clock may have been set back. The sort
-    # is stable.
+    # Put unfinished runs first, whatever their start time: the clock may have been set back. The
+    # sort is stable, so the newest unfinished run is the first.
     begun.sort(key=lambda run: run.info.status == "FINISHED")
     if begun and (begun[0].info.status != "FINISHED" or resumable):
         client.update_run(begun[0].info.run_id, "RUNNING")

@@ -1,4 +1,4 @@
-"""One training: the loop, the optimizer, callbacks, exact-resume checkpoints.
+"""One training: loop, optimizer, callbacks, checkpoints. Networks are in `pipeline.models`.
 
-Networks are in `pipeline.models`.
+`run_completion` is here and not in `pipeline.tracking`, because it reads checkpoints.
 """

@@ -16,7 +16,7 @@ from pipeline.system.errors import UserError
 from pipeline.training.checkpoint import Checkpoints, State
 from pipeline.training.history import Row, best_epoch
 
-OnEpoch = Callable[[int, Row], None]  # called after an epoch with its number, from 1
+OnEpoch = Callable[[int, Row], None]  # called after each epoch with its number (from 1) and metrics
 
 
 class Progress:
@@ -76,7 +76,7 @@ class RecordHistory(keras.callbacks.Callback):
             "images_per_second": self.images / self.seconds,
         }
         self.progress.history.append(row)
-        if best_epoch(self.progress.history) is row:
+        if best_epoch(self.progress.history)["epoch"] == row["epoch"]:
             self.progress.best_weights = self.model.get_weights()
         self.model.stop_training = self.progress.done
 
@@ -100,12 +100,12 @@ class SaveCheckpoint(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """Show a progress bar on a terminal, and print a line for each epoch anywhere."""
+    """Show a progress bar if there is a terminal, and always print a line for each epoch."""
 
     def __init__(self, epochs: int, first_epoch: int, steps_per_epoch: int) -> None:
         super().__init__()
         self.epochs = epochs
-        self.validation = ""  # what the last epoch's validation gave
+        self.validation = ""  # the last epoch's validation accuracy, as text
         self.started = 0.0
         self.seconds = 0.0
         self.bar = tqdm(
@@ -140,12 +140,12 @@ class ProgressBar(keras.callbacks.Callback):
         )
 
     def close(self) -> None:
-        """Remove the bar from the terminal; also needed when the training fails."""
+        """Remove the bar from the terminal. This is also needed when the training fails."""
         self.bar.close()
 
 
 class ReportEpoch(keras.callbacks.Callback):
-    """Report each epoch to a function, and raise held signals where it is safe."""
+    """Report each epoch to `on_epoch`, and raise held signals at safe points."""
 
     def __init__(self, progress: Progress, on_epoch: OnEpoch) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Exact-resume checkpoints: an interrupted training ends in the same bytes as one that was not.
+"""Exact-resume checkpoints: a resumed training gives the same bytes as an uninterrupted one.
 
-The checkpoints of a training lie in a folder of the real repository that DVC does not track, since
-DVC deletes a stage's outputs before it runs the stage. The folder is named by a fingerprint of
-everything that shapes the result, so that no other configuration picks them up.
+The checkpoints of a training are in a folder of the real repository that DVC does not track,
+because DVC deletes a stage's outputs before it runs the stage. The folder's name is a fingerprint
+of everything that affects the result, so a different configuration never uses them.
 """
 
 import hashlib
@@ -32,7 +32,8 @@ Arrays = list[NDArray[Any]]
 
 _FOLDER = ".checkpoints"
 _KEPT = 2  # the newest, and the one before it in case the newest is damaged
-# A checkpoint is written when this many times the cost of the last one has passed: under 3 %.
+# The time between two checkpoints is at least this many times the time to write one. So checkpoints
+# take less than 3 % of a training.
 _COST_RATIO = 40
 
 
@@ -41,9 +42,9 @@ class State:
     """A training at the end of an epoch.
 
     Attributes:
-        history: what each epoch measured.
+        history: the metrics of each epoch.
         variables: all variables of the model, including the seeds of dropout.
-        optimizer: all variables of the optimizer, including its count of steps.
+        optimizer: all variables of the optimizer, including its step count.
         best: the model's weights at its best epoch.
     """
 
@@ -67,19 +68,19 @@ class Checkpoints:
         """The checkpoints of a training.
 
         Args:
-            cfg: its configuration.
+            cfg: the configuration of the training.
             prepared: folder of the prepared data.
-            init: the model file that it starts from.
+            init: the model file that the training starts from.
         """
         return cls(repository_root() / _FOLDER / fingerprint(cfg, prepared, init)[:32])
 
     @property
     def id(self) -> str:
-        """What identifies the training: the name of its folder."""
+        """The id of the training, which is the name of its folder."""
         return self.folder.name
 
     def save(self, state: State, last: bool) -> None:
-        """Write a checkpoint if it is the last one, or cheap for the time since the one before."""
+        """Write a checkpoint if it is the last, or if enough time has passed since the previous."""
         started = time.monotonic()
         if not last and started - self._saved_at < _COST_RATIO * self._cost:
             return
@@ -99,7 +100,7 @@ class Checkpoints:
         self._cost = self._saved_at - started
 
     def load(self) -> State | None:
-        """The newest undamaged checkpoint. A damaged one is renamed, with a warning."""
+        """Load the newest undamaged checkpoint, if any. Rename damaged ones, with a warning."""
         for path in reversed(self._paths()):
             content = path.read_bytes()
             if hashlib.sha256(content[32:]).digest() == content[:32]:
@@ -132,19 +133,19 @@ def _parse(content: bytes) -> State:
 def remove_finished() -> None:
     """Remove the checkpoints of finished trainings.
 
-    `evaluate` calls this, not `train`: a kill before DVC has recorded train's outputs makes DVC run
-    train again. The last checkpoint then saves the work, and keeps MLflow at one run.
+    `evaluate` calls this, not `train`. If `train` is killed before DVC has recorded its outputs,
+    DVC runs it again. The last checkpoint then saves the work, and the same MLflow run is resumed.
     """
     for marker in (repository_root() / _FOLDER).glob("*/finished"):
         shutil.rmtree(marker.parent, ignore_errors=True)
 
 
 def fingerprint(cfg: Config, prepared: Path, init: Path | None = None) -> str:
-    """SHA-256, in hexadecimal, of everything that shapes the result of a training."""
+    """SHA-256, in hexadecimal, of everything that affects the result of a training."""
     values = cfg.model_dump()
     content = {
         **{section: values[section] for section in ("model", "augment", "optimizer", "schedule")},
-        # What the initial model is, not where it was found.
+        # The content of the initial model, not its URI.
         "train": {**values["train"], "init_from": init and sha256(init)},
         "data": data_digest(prepared),
         "code": [sha256(path) for path in stage_code("train")],

@@ -1,4 +1,4 @@
-"""What each epoch measured, and which epoch is the best."""
+"""The metrics of each epoch, and the best epoch."""
 
 import csv
 import io
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pipeline.system.files import write_text
 
-Row = dict[str, float]  # what one epoch measured, by the names in COLUMNS
+Row = dict[str, float]  # the metrics of one epoch, by name
 
+# The columns of history.csv.
 COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 
 

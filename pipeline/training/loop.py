@@ -27,7 +27,7 @@ from pipeline.training.optimizer import assign, make_optimizer, warm_start
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with the weights of its best epoch, and what each epoch measured."""
+    """A network with the weights of its best epoch, and the metrics of each epoch."""
 
     model: keras.Model
     history: list[Row]
@@ -61,19 +61,19 @@ def train(
     Args:
         cfg: the configuration; `model`, `augment`, `optimizer`, `schedule` and `train` are used.
         prepared: folder of the prepared data.
-        on_epoch: called after each epoch with its number, from 1, and its measurements. A resumed
-            training calls it for the earlier epochs too.
-        checkpoints: where to resume from, and to save to. The result is the same, to the byte,
-            however often the training was interrupted.
-        init: a .keras file of the same network, whose weights to start from. Epochs and schedule
-            start at the beginning; the state of an optimizer of the same kind is kept.
+        on_epoch: called after each epoch with its number, from 1, and its metrics. A resumed
+            training also calls it for the earlier epochs.
+        checkpoints: the checkpoints to resume from and to save to. However often the training is
+            interrupted, the result has the same bytes.
+        init: a .keras file of the same network. Training starts from its weights. Epochs and
+            schedule start at the beginning; the state of an optimizer of the same kind is kept.
 
     Raises:
-        UserError: when the model cannot be built, when `init` does not fit it, or when a loss is
-            not finite (with the step).
+        UserError: when the model cannot be built, `init` does not fit the model, or the loss is not
+            finite (the message names the step).
     """
     stats = load_stats(prepared)
-    keras.utils.clear_session()  # Keras names layers by counting them in this process
+    keras.utils.clear_session()  # Keras numbers layer names within a process: start again at 0
     keras.utils.set_random_seed(Seeds.derive(cfg.train.seed).init)
     model = instantiate_section(
         "model",
@@ -103,7 +103,7 @@ def train(
 
 
 def _resume(model: keras.Model, progress: Progress, checkpoints: Checkpoints) -> bool:
-    """Restore the newest checkpoint, if there is one."""
+    """Restore the newest checkpoint. Return whether there was one."""
     state = checkpoints.load()
     if state is None:
         return False
@@ -126,7 +126,7 @@ def _fit(
     on_epoch: OnEpoch,
     checkpoints: Checkpoints | None,
 ) -> None:
-    """Run the epochs that are left."""
+    """Run the remaining epochs."""
     training = load_split(prepared, "train")
     validation = load_split(prepared, "validation")
     num_classes = load_stats(prepared)["num_classes"]
@@ -152,6 +152,7 @@ def _fit(
             shuffle=False,  # the batches are shuffled already
             validation_data=eval_batches(validation, num_classes),
             verbose=0,
+            # RecordHistory comes before those that read the history.
             callbacks=[
                 StopOnNonFinite(progress),
                 RecordHistory(progress, len(training.labels)),

@@ -1,4 +1,4 @@
-"""The optimizer with its learning-rate schedule, and the state that it starts from."""
+"""The optimizer, its learning-rate schedule, and its initial state."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ def make_optimizer(cfg: Config, total_steps: int) -> keras.optimizers.Optimizer:
 
     Args:
         cfg: the configuration; `optimizer` and `schedule` are used.
-        total_steps: training steps in all epochs. The `..._steps` of a schedule are shares of them.
+        total_steps: training steps in all epochs. The `..._steps` of a schedule are shares of this.
     """
     settings = dict(cfg.optimizer)
     if cfg.schedule:
@@ -32,22 +32,23 @@ def warm_start(model: keras.Model, init: Path, restart: bool) -> None:
     Args:
         model: a compiled model with a built optimizer.
         init: a .keras file of the same network.
-        restart: start the count of steps at 0, because a learning-rate schedule depends on it.
+        restart: whether to start the step count at 0. A learning-rate schedule needs that, because
+            it depends on the step count.
 
     Raises:
-        UserError: when the weights have other shapes.
+        UserError: when the weights have different shapes.
     """
     trained = load_model(init)
     if (trained_shapes := _shapes(trained.weights)) != (shapes := _shapes(model.weights)):
         raise UserError(
             f"train.init_from: its weights have the shapes {trained_shapes}, "
-            f"those of `model` {shapes}"
+            f"but the weights of `model` have {shapes}"
         )
     model.set_weights(trained.get_weights())
     optimizer, before = model.optimizer, trained.optimizer
     state, state_before = _state(optimizer), _state(before)
     if type(before) is not type(optimizer) or _shapes(state) != _shapes(state_before):
-        print(f"the {optimizer.name} optimizer starts without a state")
+        print(f"the {optimizer.name} optimizer starts without the state of train.init_from")
         return
     assign(state, state_before)
     if not restart:
@@ -61,7 +62,7 @@ def assign(variables: list[Any], values: list[Any]) -> None:
 
 
 def _state(optimizer: keras.optimizers.Optimizer | None) -> list[Any]:
-    """An optimizer's variables, except its count of steps and its learning rate."""
+    """An optimizer's variables, except its step count and its learning rate."""
     if optimizer is None:  # the model was saved without one
         return []
     settings = {"iteration", "learning_rate"}

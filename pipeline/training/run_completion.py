@@ -1,4 +1,4 @@
-"""Add the test results to the MLflow run that made a model."""
+"""Add the test results to the MLflow run of a trained model."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from pipeline.system.files import sha256
 from pipeline.tracking.inputs import log_input, mlflow_dataset
 from pipeline.tracking.registry import update_champion
 from pipeline.tracking.run import find_run
-from pipeline.tracking.store import connect, set_tags, store_lock, user_errors
+from pipeline.tracking.store import connect, mlflow_errors, set_tags, store_lock
 from pipeline.tracking.tags import MODEL_ID
 from pipeline.tracking.training_run import training_run
 from pipeline.training.checkpoint import Checkpoints
@@ -28,28 +28,28 @@ def log_evaluation(
     metrics: dict[str, float],
     threads: int,
 ) -> str:
-    """Add the test results to the run that made a model, and update the champion.
+    """Add the test results to the run that trained a model, and update the champion.
 
-    Where the store has no complete run of the model, one is written from the model's files: DVC may
-    have restored them from its cache, or the store may not have answered during training.
+    If the store has no complete run of the model, one is written from the model's files. This
+    happens when DVC restored the files from its cache, or the store did not answer during training.
 
     Args:
         cfg: the configuration.
         prepared: folder of the prepared data.
         models: folder of the model, its history and its validation metrics.
         reports: folder of the test results, which become artifacts of the run.
-        metrics: what was measured on the test images, by the names to log.
-        threads: of TensorFlow.
+        metrics: the test metrics, by the names to log.
+        threads: number of TensorFlow threads.
 
     Returns:
-        Two lines: which run it is, and whether the model is the champion.
+        Two lines: the name and id of the run, and which model is the champion.
 
     Raises:
         TrackingUnavailableError: when the store does not answer.
     """
     connect(cfg.tracking.experiment)
-    # Serialize: two evaluations that finish together could each replace the champion.
-    with user_errors(), store_lock():
+    # Serialize: otherwise two evaluations that finish together could each replace the champion.
+    with mlflow_errors(), store_lock():
         run = find_run(cfg.tracking.experiment, sha256(models / "model.keras"))
         if run is None:
             run = _restore_run(cfg, prepared, models, threads)
@@ -64,13 +64,18 @@ def log_evaluation(
 
 
 def _restore_run(cfg: Config, prepared: Path, models: Path, threads: int) -> Run:
-    """Write the run of a model whose training this store has not recorded."""
+    """Write the run of a model whose training is not recorded in this store."""
     model = load_model(models / "model.keras")
     metrics = json.loads((models / "metrics.json").read_text())
     with initial_model(cfg.train.init_from) as init:
         checkpoints = Checkpoints.of(cfg, prepared, init)
         with training_run(
-            cfg, prepared, threads, checkpoints.id, checkpoints.folder.is_dir(), init
+            cfg,
+            prepared,
+            threads,
+            checkpoints.id,
+            resumable=checkpoints.folder.is_dir(),
+            init=init,
         ) as training:
             for row in read_history(models / "history.csv"):
                 training.log_epoch(int(row["epoch"]), row)

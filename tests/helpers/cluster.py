@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 
 MEMORY = Path("/dev/shm")
 NETWORK = "10.77.0"  # inside the namespaces alone: two test runs do not meet
@@ -344,11 +345,12 @@ def _connect(host: Host) -> None:
 
 def _clear_dead() -> None:
     """Clear what test runs left that were killed before they could."""
-    for name in _namespaces():
-        if (owner := re.fullmatch(r"mnist-(\d+)-\d+", name)) and not psutil.pid_exists(
-            int(owner[1])
-        ):
-            _clear(f"mnist-{owner[1]}")
+    # One at a time: two test processes would delete the same namespace.
+    with FileLock(Path(tempfile.gettempdir()) / "mnist-clear.lock"):
+        for name in _namespaces():
+            owner = re.fullmatch(r"mnist-(\d+)-\d+", name)
+            if owner and not psutil.pid_exists(int(owner[1])):
+                _clear(f"mnist-{owner[1]}")
 
 
 def _clear(run: str) -> None:

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.config.stages import stage_names
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-STAGES = ["compose", "fetch", "prepare", "train", "evaluate"]
+STAGES = stage_names()
 MNIST = (REPOSITORY / "../shared/datasets/mnist").resolve()
 
 

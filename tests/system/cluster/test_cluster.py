@@ -25,7 +25,7 @@ study = store.create("minimize")
 AMID = """
 while True:
     with store.lock:
-        stale = {t.number for t in study.stale()}
+        stale = [t.number for t in study.stale()]
         trials = study.get_trials(deepcopy=False)
     running = [t for t in trials if t.state.name == "RUNNING" and t.number not in stale]
     amid = [t.user_attrs["host"] for t in running if 0 < len(t.intermediate_values) < 20]

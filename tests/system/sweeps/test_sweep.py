@@ -98,7 +98,9 @@ def test_other_question_under_the_same_name_is_refused(project: Project) -> None
     project.run(*command("sweep.name=asked", "sweep.trials=1"))
     for change in ("train.epochs=2", "model.activation=tanh", "prepare.seed=1"):
         output = project.run(*command("sweep.name=asked", "sweep.trials=2", change), status=1)
-        assert "error: the sweep asked was started with a different search space or settings" in output
+        assert (
+            "error: the sweep asked was started with a different search space or settings" in output
+        )
         assert (change.split("=")[0] if "prepare" not in change else "data") in output
     assert len(counted(project, "asked")) == 1
 
