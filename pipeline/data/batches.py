@@ -18,7 +18,6 @@ class Augment(Protocol):
 
 def train_batches(
     split: Split,
-    num_classes: int,
     batch_size: int,
     epochs: int,
     order_seed: int,
@@ -33,7 +32,6 @@ def train_batches(
 
     Args:
         split: the training images and labels.
-        num_classes: length of a one-hot label.
         batch_size: images per step; the last step of an epoch has the remaining images.
         epochs: the number of the last epoch.
         order_seed, augment_seed: the seeds of order and augmentation, from 0 to 2**32 - 1.
@@ -41,7 +39,7 @@ def train_batches(
         first_epoch: how many epochs to skip.
 
     Returns:
-        Batches of images, uint8 (B, height, width), and one-hot labels, float32 (B, num_classes).
+        Batches of images, uint8 (B, height, width), and labels, int32 (B,).
     """
     count = len(split.labels)
     images = tf.constant(split.images)
@@ -61,7 +59,7 @@ def train_batches(
             x = tf.gather(images, chosen)
             if augment:
                 x = augment(x, tf.gather(draws, chosen))
-            return x, tf.one_hot(tf.gather(labels, chosen), num_classes)
+            return x, tf.gather(labels, chosen)
 
         return tf.data.Dataset.range(0, count, batch_size).map(batch)
 
@@ -74,7 +72,6 @@ def train_batches(
     return dataset.with_options(options)
 
 
-def eval_batches(split: Split, num_classes: int, batch_size: int = 1000) -> tf.data.Dataset:
-    """A split in its stored order, in batches like those of `train_batches`."""
-    labels = tf.one_hot(split.labels, num_classes)
-    return tf.data.Dataset.from_tensor_slices((split.images, labels)).batch(batch_size)
+def eval_batches(split: Split, batch_size: int = 1000) -> tf.data.Dataset:
+    """A split in its stored order, as batches of (uint8 (B, height, width), uint8 (B,))."""
+    return tf.data.Dataset.from_tensor_slices((split.images, split.labels)).batch(batch_size)

@@ -2,13 +2,15 @@
 
 import multiprocessing
 import signal
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 
 from pipeline.sweeps.entry import worker_main
-from pipeline.sweeps.task import Task
+from pipeline.sweeps.task import REPLACE, Task
 
 # A forked process would inherit TensorFlow and MLflow in an unknown state.
 _SPAWN = multiprocessing.get_context("spawn")
+_MAX_RESTARTS = 3  # of workers that died, before the others finish alone
 
 
 def launch(address: str, task: Task) -> str:
@@ -18,24 +20,43 @@ def launch(address: str, task: Task) -> str:
         address: not used; other launchers need the address of a cluster.
         task: what each worker needs to know.
     """
-    pipes = [_SPAWN.Pipe(duplex=False) for _ in range(task.sweep.workers)]
-    workers = [_SPAWN.Process(target=_run, args=(task, sender)) for _, sender in pipes]
+    workers = dict(_start(task) for _ in range(task.sweep.workers))
+    restarts, last_reason = 0, ""
     try:
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        while workers:
+            ended = wait(list(workers))
+            for sentinel in [sentinel for sentinel in workers if sentinel in ended]:
+                worker, receiver = workers.pop(sentinel)
+                reason = _reason(worker, receiver)
+                if reason == REPLACE:
+                    workers |= [_start(task)]
+                    continue
+                last_reason = reason or last_reason
+                if worker.exitcode and restarts < _MAX_RESTARTS:
+                    restarts += 1
+                    workers |= [_start(task)]
     finally:
-        for worker in workers:
-            if worker.is_alive():
-                worker.kill()
-                worker.join()
-    for worker, (receiver, _) in zip(workers, pipes, strict=True):
-        if worker.exitcode:
-            return f"a worker process died (exit code {worker.exitcode}): its trial starts again"
-        if reason := receiver.recv():
-            return str(reason)
-    return ""
+        for worker, _ in workers.values():
+            worker.kill()
+            worker.join()
+    return last_reason
+
+
+def _start(task: Task) -> tuple[int, tuple[BaseProcess, Connection]]:
+    """Start a worker; returns its sentinel, its process, and where it sends why it ended."""
+    receiver, sender = _SPAWN.Pipe(duplex=False)
+    worker = _SPAWN.Process(target=_run, args=(task, sender))
+    worker.start()
+    sender.close()
+    return worker.sentinel, (worker, receiver)
+
+
+def _reason(worker: BaseProcess, receiver: Connection) -> str:
+    """Why a worker has ended early; "" if it did not."""
+    worker.join()
+    if worker.exitcode:
+        return f"a worker process died (exit code {worker.exitcode}): its trial starts again"
+    return str(receiver.recv())
 
 
 def _run(task: Task, sender: Connection) -> None:

@@ -26,6 +26,7 @@ from pipeline.system import process
 from pipeline.system.errors import UserError, one_line
 
 HOST = "host"  # trial attribute: the machine that runs it
+PROCESS = "process"  # trial attribute: the id of the process that runs it
 _STOPPED = "stopped "  # prefix of a study attribute; the id of the interrupted session follows
 
 
@@ -132,6 +133,7 @@ class Study(AskTellStudy):
             raise RuntimeError(f"another process holds the lock of the new trial {trial.number}")
         self._held[trial.number] = lock
         trial.set_user_attr(HOST, process.HOST)
+        trial.set_user_attr(PROCESS, os.getpid())
         return trial
 
     def release(self, trial: optuna.Trial) -> None:

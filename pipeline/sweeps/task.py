@@ -7,6 +7,7 @@ from pipeline.config.schema import Sweep
 from pipeline.sweeps.storage import Store
 
 SWEEPS_FOLDER = ".sweeps"
+REPLACE = "this process has run `Task.max_trials` trials"  # what its worker returns
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Task:
         session: the id of this session. Several sessions may work on the same study.
         parent: the identity of the process that started the sweep, if workers must end with it.
             None on a cluster, whose processes do not belong to the sweep.
+        max_trials: trials that a process of this machine runs before a new one replaces it.
+            TensorFlow keeps some 8 MB of each training until the process ends.
     """
 
     store: Store
@@ -37,3 +40,4 @@ class Task:
     parent_run: str
     session: str
     parent: dict[str, str] | None
+    max_trials: int = 100

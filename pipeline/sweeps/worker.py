@@ -26,7 +26,7 @@ from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.runs import TrialRun
 from pipeline.sweeps.storage import Study
 from pipeline.sweeps.study import ask_trial
-from pipeline.sweeps.task import Task
+from pipeline.sweeps.task import REPLACE, Task
 from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, THREADS
 from pipeline.system import process
 from pipeline.system.determinism import configure_tensorflow
@@ -56,21 +56,20 @@ def work(task: Task) -> str:
     """Run trials until enough have ended, too many have failed, or the session was interrupted.
 
     Returns:
-        Why the worker ended before that; "" if it did not. The reason is not raised, because an
-        exception would end the other workers of a cluster.
+        Why the worker ended before that; "" if it did not. REPLACE asks for a new process. The
+        reason is not raised, because an exception would end the other workers of a cluster.
     """
     if task.parent:
         threading.Thread(target=_end_with, args=(task.parent,), daemon=True).start()
     # The output of the trainings would hide the output of the sweep.
     with _TRAINING_LOCK, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         try:
-            _run_trials(task)
+            return _run_trials(task)
         except Exception as error:
             return f"{process.HOST}: {type(error).__name__}: {one_line(error)[:500]}"
-    return ""
 
 
-def _run_trials(task: Task) -> None:
+def _run_trials(task: Task) -> str:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     configure_tensorflow(task.threads)
     use_store()
@@ -78,15 +77,20 @@ def _run_trials(task: Task) -> None:
     task = replace(task, prepared=find_data(task))
     study = task.store.open()
     space = parse_space(task.sweep)
+    trials = 0
     while trial := ask_trial(study, space, task.sweep, task.session):
         try:
             # Once the MLflow store has failed, later trials do not try to reach it.
             task = replace(task, parent_run=run_trial(task, study, trial))
         finally:
             study.release(trial)
-        _free_memory()
+        keras.utils.clear_session(free_memory=True)
         if not gc.get_freeze_count():
             gc.freeze()  # imported modules stay: the garbage collector need not scan them again
+        trials += 1
+        if task.parent and trials == task.max_trials:
+            return REPLACE
+    return ""
 
 
 def run_trial(task: Task, study: Study, trial: Trial) -> str:
@@ -159,11 +163,6 @@ def _record(task: Task, study: Study, trial: Trial, outcome: Outcome) -> None:
     with task.store.lock:  # no other worker may restart the trial between the two calls
         trial.set_user_attr(HISTORY, outcome.history)
         study.tell(trial, outcome.value, outcome.state)
-
-
-def _free_memory() -> None:
-    """Free the last network, so that memory use stays flat over hundreds of trials."""
-    keras.utils.clear_session(free_memory=True)
 
 
 def _end_with(parent: dict[str, str]) -> None:

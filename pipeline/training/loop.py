@@ -83,9 +83,7 @@ def train(
     )
     model.compile(
         optimizer=make_optimizer(cfg, _steps_per_epoch(cfg, prepared) * cfg.train.epochs),
-        # With sparse labels and deterministic operations, TensorFlow registers a custom gradient
-        # for each network and never frees it. One-hot labels need none.
-        loss="categorical_crossentropy",
+        loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
     model.optimizer.build(model.trainable_variables)
@@ -129,7 +127,6 @@ def _fit(
     """Run the remaining epochs."""
     training = load_split(prepared, "train")
     validation = load_split(prepared, "validation")
-    num_classes = load_stats(prepared)["num_classes"]
     seeds = Seeds.derive(cfg.train.seed)
     first_epoch = len(progress.history)
     steps_per_epoch = _steps_per_epoch(cfg, prepared)
@@ -138,7 +135,6 @@ def _fit(
         model.fit(
             train_batches(
                 training,
-                num_classes,
                 cfg.train.batch_size,
                 cfg.train.epochs,
                 seeds.order,
@@ -150,7 +146,7 @@ def _fit(
             epochs=cfg.train.epochs,
             steps_per_epoch=steps_per_epoch,
             shuffle=False,  # the batches are shuffled already
-            validation_data=eval_batches(validation, num_classes),
+            validation_data=eval_batches(validation),
             verbose=0,
             # RecordHistory comes before those that read the history.
             callbacks=[
