@@ -1,4 +1,4 @@
-"""What several test files share."""
+"""What all tests share."""
 
 import shutil
 import signal
@@ -16,7 +16,7 @@ from tests.helpers import tiny
 from tests.helpers.configs import MakeConfig
 from tests.helpers.project import STAGES, Project
 
-# A shell has what it runs in the background ignore Ctrl-C, and so would what the tests start.
+# A shell makes background processes ignore Ctrl-C. The processes that tests start must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -34,7 +34,7 @@ def cfg(tmp_path_factory: pytest.TempPathFactory) -> MakeConfig:
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory, cfg: MakeConfig) -> Path:
-    """The tiny data set as `prepare` stores it: 120 training, 30 validation, 60 test images."""
+    """The prepared tiny data set: 120 training, 30 validation and 60 test images."""
     folder = tmp_path_factory.mktemp("tiny")
     raw = tiny.write_raw(folder / "raw", tiny.split(150), tiny.split(60, seed=1))
     settings = cfg("prepare.validation_fraction=0.2").prepare
@@ -44,7 +44,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, cfg: MakeConfig) -> Path:
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project with the sample, trained and evaluated. Each test leaves it as it found it."""
+    """A project with the sample, trained and evaluated. Tests must not change it."""
     project = Project.copy(tmp_path_factory.mktemp("sample"), "data: mnist_sample\nmodel: null\n")
     assert project.repro() == STAGES
     project.commit()
@@ -53,7 +53,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def edited(sample: Project) -> Iterator[Project]:
-    """The sample's project, whose edits and runs are taken back after the test."""
+    """The project `sample`, whose edits and runs are undone after the test."""
     store, kept = sample.folder / "mlflow.db", sample.folder / ".git/mlflow.db"
     shutil.copy(store, kept)
     yield sample

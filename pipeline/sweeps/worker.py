@@ -20,7 +20,6 @@ from optuna.trial import TrialState
 from pipeline.artifacts.uri import initial_model
 from pipeline.config.composition import compose
 from pipeline.config.overrides import merge_overrides
-from pipeline.config.schema import Config
 from pipeline.sweeps.data import find_data
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.runs import TrialRun
@@ -112,7 +111,7 @@ def run_trial(task: Task, study: Study, trial: Trial) -> str:
     run = TrialRun(cfg, task.prepared, task.threads, task.parent_run, trial.number)
     run.start(overrides)
     try:
-        outcome = _train_trial(task, study, trial, cfg, run)
+        outcome = _train_trial(task, study, trial, run)
         _record(task, study, trial, outcome)
     # Another worker has restarted the trial, or will.
     except (StoppedError, UpdateFinishedTrialError):
@@ -122,33 +121,43 @@ def run_trial(task: Task, study: Study, trial: Trial) -> str:
     return "" if run.error else task.parent_run
 
 
-def _train_trial(task: Task, study: Study, trial: Trial, cfg: Config, run: TrialRun) -> Outcome:
-    metric = task.sweep.metric
-    history: list[Row] = []
+@dataclass
+class _Reporter:
+    """Reports each epoch of a trial, and ends the training of one that is pruned or stopped."""
 
-    def on_epoch(epoch: int, row: Row) -> None:
-        history.append(row)
-        run.log_epoch(epoch, row)
-        trial.report(row[metric], epoch)
-        if study.is_stopped(task.session):
+    task: Task
+    study: Study
+    trial: Trial
+    run: TrialRun
+    history: list[Row] = field(default_factory=list)
+
+    def __call__(self, epoch: int, row: Row) -> None:
+        self.history.append(row)
+        self.run.log_epoch(epoch, row)
+        self.trial.report(row[self.task.sweep.metric], epoch)
+        if self.study.is_stopped(self.task.session):
             raise StoppedError
-        if epoch < cfg.train.epochs and trial.should_prune():
+        if epoch < self.run.cfg.train.epochs and self.trial.should_prune():
             raise TrialPruned
 
+
+def _train_trial(task: Task, study: Study, trial: Trial, run: TrialRun) -> Outcome:
+    metric = task.sweep.metric
+    reporter = _Reporter(task, study, trial, run)
     try:
-        with initial_model(cfg.train.init_from) as init:
-            best = train(cfg, task.prepared, on_epoch, init=init).best
+        with initial_model(run.cfg.train.init_from) as init:
+            best = train(run.cfg, task.prepared, reporter, init=init).best
         if not math.isfinite(best[metric]):
             raise UserError(f"{metric} is {best[metric]}")
-        return Outcome(TrialState.COMPLETE, best[metric], history=history)
+        return Outcome(TrialState.COMPLETE, best[metric], history=reporter.history)
     except TrialPruned:
-        return Outcome(TrialState.PRUNED, history=history)
+        return Outcome(TrialState.PRUNED, history=reporter.history)
     # The trial did not fail: the session was interrupted, the study's storage failed, or another
     # worker has restarted the trial.
     except (StoppedError, StorageInternalError, UpdateFinishedTrialError):
         raise
     except Exception as error:
-        return _failed(error, history)
+        return _failed(error, reporter.history)
 
 
 def _failed(error: Exception, history: list[Row]) -> Outcome:

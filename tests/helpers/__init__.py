@@ -1,1 +1,1 @@
-"""What several test files share. Tests themselves are in `unit` and `system`."""
+"""What several test files share. The tests are in `unit` and `system`."""

@@ -1,8 +1,8 @@
 """Several hosts on one machine, and what runs across them: PostgreSQL, MLflow, Dask, Ray.
 
-A host is a network namespace with a name and a folder of its own. The first, the head, holds the
-bridge that joins them, so that nothing of it is to be seen, or reached, from the machine's network,
-and every process of a host is known by its namespace, however it was forked.
+A host is a network namespace with its own name and folder. The first host, the head, holds the
+bridge that joins them, so that the machine's network can neither see nor reach the hosts. Each
+process of a host can be found by its namespace, however it was forked.
 """
 
 import os
@@ -23,9 +23,9 @@ import psutil
 from filelock import FileLock
 
 MEMORY = Path("/dev/shm")
-NETWORK = "10.77.0"  # inside the namespaces alone: two test runs do not meet
-# What makes a host that was cut off known as lost after 10 to 20 seconds, not after minutes.
-# Dask: TCP's own time-outs, which a worker that is only busy never misses.
+NETWORK = "10.77.0"  # only inside the namespaces, so that two test runs do not meet
+# With these settings, a host that is cut off counts as lost after 10 to 20 seconds, not minutes.
+# Dask uses the time-outs of TCP, which a busy worker does not exceed.
 DASK = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "15s"}
 RAY = {
     "RAY_health_check_initial_delay_ms": "1000",
@@ -55,7 +55,7 @@ class Host:
         return f"{NETWORK}.{self.number}"
 
     def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
-        """Start a command; what it prints goes to a file beside the others of this host."""
+        """Start a command, whose output goes to a log file in the folder of this host."""
         with self._log(command).open("a") as log:
             return subprocess.Popen(
                 self._inside(command),
@@ -71,7 +71,7 @@ class Host:
     def run(
         self, *command: str, status: int | None = 0, timeout: float = 120, **variables: str
     ) -> str:
-        """Run a command; return what it printed, and fail where its exit status is another."""
+        """Run a command; return what it printed, and fail if its exit status differs."""
         result = subprocess.run(
             self._inside(command),
             cwd=self.folder,
@@ -89,29 +89,29 @@ class Host:
         return result.stdout
 
     def wait(self, process: subprocess.Popen[str], *command: str, seconds: float = 90) -> None:
-        """Repeat a command until it succeeds: what the process serves is up."""
+        """Repeat a command until it succeeds, which shows that the server is ready."""
         deadline = time.monotonic() + seconds
-        said = "nothing"
+        output = "nothing"
         while (left := deadline - time.monotonic()) > 0:
             assert process.poll() is None, f"{process.args!r} ended\n{self.logs()}"
             try:
                 self.run(*command, timeout=left)
                 return
             except (AssertionError, subprocess.TimeoutExpired) as error:
-                said = str(error)
+                output = str(error)
             time.sleep(0.2)
-        raise AssertionError(f"{process.args!r} does not answer: {said}\n{self.logs()}")
+        raise AssertionError(f"{process.args!r} does not answer: {output}\n{self.logs()}")
 
     def logs(self) -> str:
         return "\n".join(f"{log}:\n{log.read_text()[-3000:]}" for log in self.folder.glob("*.log"))
 
     def last_log(self) -> str:
-        """What the command has printed that was started last."""
+        """The output of the command that was started last."""
         logs = self.folder.glob("*.log")
         return max(logs, key=lambda log: int(log.name.partition("-")[0])).read_text()
 
     def cut(self) -> None:
-        """Pull the cable: the host runs on, and nobody hears of it."""
+        """Pull the cable: the host keeps running, but nobody can reach it."""
         _ip("-n", self.head, "link", "set", f"port{self.number}", "down")
 
     def mend(self) -> None:
@@ -125,12 +125,12 @@ class Host:
         return self.folder / f"{len(list(self.folder.glob('*.log')))}-{Path(command[0]).name}.log"
 
     def _inside(self, command: Sequence[str]) -> list[str]:
-        # A name of its own, which programs tell one machine from another by; names of the others;
-        # shared memory of its own, which killed programs leave full. Every step is an exec: the
-        # process that is started is the command's own.
+        # Each host has its own host name, by which programs distinguish machines, the names of the
+        # others, and its own shared memory, which killed programs leave full. Every step is an
+        # exec, so that the started process is that of the command.
         names = self.folder.parent / "hosts"
         mounts = f"mount --bind {names} /etc/hosts && mount --bind {self.memory} /dev/shm"
-        for other in self.folder.parent.iterdir():  # folders of the others are not to be seen
+        for other in self.folder.parent.iterdir():  # hide the folders of the other hosts
             if other.is_dir() and other != self.folder:
                 mounts += f" && mount -t tmpfs tmpfs {other}"
         own = f'hostname {self.name} && {mounts} && exec "$@"'
@@ -138,7 +138,7 @@ class Host:
         return [*enter, "sh", "-c", own, "sh", *command]
 
     def _environment(self, variables: Mapping[str, str]) -> dict[str, str]:
-        """That of a user of this host who has activated `.venv` and works in the folder."""
+        """The environment of a user of this host who has activated `.venv` in the folder."""
         inherited = {
             key: value
             for key, value in os.environ.items()
@@ -151,12 +151,12 @@ class Host:
 
 @contextmanager
 def hosts(count: int) -> Iterator[list[Host]]:
-    """A head and `count` more hosts on one network, until the block ends."""
+    """A head and `count` other hosts on one network, until the block ends."""
     _clear_dead()
-    # Ray's sockets need a short path, PostgreSQL's user one that is open to others.
+    # Ray's sockets need a short path, and PostgreSQL's user needs one that it may read.
     folder = Path(tempfile.gettempdir()) / f"mnist-{os.getpid()}"
     try:
-        # A leftover of another program would be in the way: better to fail than to remove it.
+        # Fail if another program has left a folder of this name, instead of removing it.
         folder.mkdir()
         made: list[Host] = []
         for number in range(1, count + 2):
@@ -174,13 +174,13 @@ def hosts(count: int) -> Iterator[list[Host]]:
 
 
 class Postgres:
-    """A PostgreSQL server of a host, and the files that it keeps when it ends."""
+    """A PostgreSQL server on a host. Its files remain when it ends."""
 
-    # Root is refused.
+    # PostgreSQL refuses to run as root.
     _USER = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups")
 
     def __init__(self, head: Host) -> None:
-        """Make the files."""
+        """Create the files."""
         found = Path("/usr/lib/postgresql").glob("*/bin")
         self._programs = max(found, key=lambda path: int(path.parts[-2]))
         self._head, self._data = head, head.folder / "postgres"
@@ -199,14 +199,14 @@ class Postgres:
 
     @property
     def address(self) -> str:
-        """It lacks only the database: /optuna or /mlflow."""
+        """The address without the database, which is /optuna or /mlflow."""
         return f"postgresql://mnist:{self._password}@{self._head.address}"
 
     def start(self) -> None:
         settings = {
             "listen_addresses": f"{self._head.address},127.0.0.1",
             "unix_socket_directories": "",
-            "fsync": "off",  # it lives as long as the test
+            "fsync": "off",  # no data outlive the test
         }
         options = [text for item in settings.items() for text in ("-c", "=".join(item))]
         command = [f"{self._programs}/postgres", "-D", str(self._data), *options]
@@ -220,7 +220,7 @@ class Postgres:
         self._head.run(*command, PGPASSWORD=self._password)
 
     def end(self) -> None:
-        """End it as a crash would: not SIGKILL, which would leave its shared memory behind."""
+        """End it abruptly; with SIGKILL it would leave its shared memory allocated."""
         _end(self._server, signal.SIGQUIT)
 
 
@@ -239,15 +239,13 @@ def postgres(head: Host) -> Iterator[Postgres]:
 
 @contextmanager
 def mlflow_server(head: Host, database: str) -> Iterator[str]:
-    """An MLflow server that keeps runs in PostgreSQL and passes artifacts through."""
+    """An MLflow server that stores runs in PostgreSQL and serves the artifacts."""
     store = ["--backend-store-uri", f"{database}/mlflow"]
     artifacts = ["--serve-artifacts", "--artifacts-destination", str(head.folder / "artifacts")]
     address = f"{head.address}:5000"
     where = ["--host", head.address, "--port", "5000", "--allowed-hosts", address, "--workers", "1"]
     command = ["python", "-m", "mlflow", "server", *where, *store, *artifacts]
-    server = head.start(
-        *command, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
-    )  # its start is shorter
+    server = head.start(*command, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")  # starts faster
     try:
         ask = f"import urllib.request as r; r.urlopen('http://{address}/health', timeout=5)"
         head.wait(server, "python", "-c", ask, seconds=120)
@@ -258,7 +256,7 @@ def mlflow_server(head: Host, database: str) -> Iterator[str]:
 
 @contextmanager
 def dask_cluster(head: Host, workers: Sequence[Host]) -> Iterator[str]:
-    """A Dask scheduler, and one worker of one thread on each of the other hosts."""
+    """A Dask scheduler, and one worker with one thread on each other host."""
     address = f"tcp://{head.address}:8786"
     here = ["--host", head.address, "--port", "8786", "--no-dashboard"]
     started = [head.start("dask", "scheduler", *here, **DASK)]
@@ -277,7 +275,7 @@ def dask_cluster(head: Host, workers: Sequence[Host]) -> Iterator[str]:
 
 
 def dask_worker(host: Host, address: str) -> subprocess.Popen[str]:
-    # Its nanny starts it again when it is killed alone. Memory is not Dask's to limit here.
+    # Its nanny restarts a worker that is killed. Dask sets no memory limit here.
     of = ["--host", host.address, "--name", host.name, "--local-directory", str(host.folder)]
     each = ["--nthreads", "1", "--memory-limit", "0", "--no-dashboard", "--nanny"]
     return host.start("dask", "worker", address, *of, *each, **DASK)
@@ -285,7 +283,7 @@ def dask_worker(host: Host, address: str) -> subprocess.Popen[str]:
 
 @contextmanager
 def ray_cluster(head: Host, workers: Sequence[Host]) -> Iterator[str]:
-    """A Ray cluster: a head that computes nothing, and one processor on each other host."""
+    """A Ray cluster: a head without processors, and one processor on each other host."""
     address = f"{head.address}:6379"
     only = ["--head", "--port=6379", "--num-cpus=0", "--include-dashboard=false"]
     started = [_ray(head, *only, "--disable-usage-stats")]
@@ -301,7 +299,7 @@ def ray_cluster(head: Host, workers: Sequence[Host]) -> Iterator[str]:
         head.wait(started[0], "python", "-c", all_there)
         yield address
     finally:
-        for process in started:  # `ray stop` would end every Ray of this machine
+        for process in started:  # `ray stop` would end all Ray processes of this machine
             _end(process)
 
 
@@ -310,15 +308,15 @@ def ray_worker(host: Host, address: str) -> subprocess.Popen[str]:
 
 
 def _ray(host: Host, *options: str) -> subprocess.Popen[str]:
-    # A new folder each time: in an old one Ray finds an address, and then takes the cluster that
-    # another test run has at it, in other namespaces, for its own.
+    # A new folder each time. In an old one, Ray finds an address, and would connect to the cluster
+    # that another test run has at this address in other namespaces.
     own = [f"--node-ip-address={host.address}", f"--temp-dir={tempfile.mkdtemp(dir=host.folder)}"]
     small = ["--object-store-memory=100000000"]
     return host.start("ray", "start", *options, *own, *small, "--block", **RAY)
 
 
 def _end(process: subprocess.Popen[str], how: signal.Signals = signal.SIGKILL) -> None:
-    """End a process and its children, wherever these have gone."""
+    """End a process and its children, whatever process groups they are in."""
     if process.poll() is None:
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(how)
@@ -344,7 +342,7 @@ def _connect(host: Host) -> None:
 
 
 def _clear_dead() -> None:
-    """Clear what test runs left that were killed before they could."""
+    """Remove what killed test runs have left."""
     # One at a time: two test processes would delete the same namespace.
     with FileLock(Path(tempfile.gettempdir()) / "mnist-clear.lock"):
         for name in _namespaces():
@@ -357,7 +355,7 @@ def _clear(run: str) -> None:
     for name in _namespaces():
         if re.fullmatch(rf"{run}-\d+", name):
             _kill(name)
-            _ip("netns", "delete", name)  # its links go with it
+            _ip("netns", "delete", name)  # this removes its links too
             shutil.rmtree(MEMORY / name, ignore_errors=True)
     shutil.rmtree(Path(tempfile.gettempdir()) / run, ignore_errors=True)
 
@@ -367,7 +365,7 @@ def _namespaces() -> list[str]:
 
 
 def _kill(namespace: str) -> None:
-    """End every process of a namespace, those too that they start meanwhile."""
+    """End every process of a namespace, including those that start in the meantime."""
     deadline = time.monotonic() + 30
     while pids := [int(pid) for pid in _ip("netns", "pids", namespace).split()]:
         for pid in pids:

@@ -1,6 +1,8 @@
-"""Feed a reader with what libFuzzer invents: python tests/fuzz.py idx|image|config [FILE | FLAG...]
+"""Feed a reader with inputs of libFuzzer.
 
-A FILE is read once, to see its crash again. FLAGs are libFuzzer's own, such as -max_total_time=60.
+    python -m tests.helpers.fuzz idx|image|config [FILE | FLAG...]
+
+A FILE is read once, to reproduce its crash. FLAGs are libFuzzer's, such as -max_total_time=60.
 """
 
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 import atheris
 import numpy as np
 
-# libFuzzer finds its way by the branches of these; of compiled code it sees none.
+# libFuzzer follows the branches of these packages. It cannot see those of compiled code.
 with atheris.instrument_imports(include=["pipeline", "yaml", "PIL"]):
     from pipeline.config.overrides import read_params
     from pipeline.config.yaml_files import load_config

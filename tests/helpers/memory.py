@@ -1,4 +1,4 @@
-"""How much memory a process has taken; for code that tests run in a process of its own."""
+"""The memory of a process, for code that tests run in another process."""
 
 import os
 import re
@@ -10,9 +10,9 @@ from tests.helpers.project import REPOSITORY
 
 
 def peak() -> int:
-    """Megabytes that this process has held at most.
+    """The most megabytes that this process has held.
 
-    Not getrusage's: Linux hands a parent's peak on to the programs that it starts.
+    getrusage would not do: on Linux a program inherits the peak of the process that started it.
     """
     status = Path("/proc/self/status").read_text()
     match = re.search(r"VmHWM:\s+(\d+) kB", status)
@@ -25,7 +25,7 @@ def run(code: str, *arguments: str, folder: Path) -> list[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         check=True,
         capture_output=True,
         text=True,

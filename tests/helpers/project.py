@@ -1,4 +1,4 @@
-"""A copy of this repository in a folder of its own, where tests run the real tools."""
+"""A copy of this repository, where tests run the real tools."""
 
 import os
 import shutil
@@ -18,14 +18,14 @@ MNIST = (REPOSITORY / "../shared/datasets/mnist").resolve()
 
 @dataclass(frozen=True)
 class Project:
-    """A git repository with the project's files, as they are in the working tree."""
+    """A git repository with the files of the working tree."""
 
     folder: Path
-    variables: Mapping[str, str] = field(default_factory=dict)  # more of them in the environment
+    variables: Mapping[str, str] = field(default_factory=dict)  # added to the environment
 
     @classmethod
     def copy(cls, folder: Path, params: str) -> "Project":
-        """Copy the files that git knows or would add, write params.yaml, and commit."""
+        """Copy the files that git tracks or would add, write params.yaml, and commit."""
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=REPOSITORY,
@@ -44,7 +44,7 @@ class Project:
         return project
 
     def run(self, *command: str, status: int = 0) -> str:
-        """Run a command; return what it printed, and fail where its exit status is another."""
+        """Run a command; return what it printed, and fail if its exit status differs."""
         result = subprocess.run(
             command,
             cwd=self.folder,
@@ -60,7 +60,7 @@ class Project:
         return result.stdout
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a command in a process group of its own; what it prints comes at once."""
+        """Start a command in a new process group, with unbuffered output."""
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -73,7 +73,7 @@ class Project:
         )
 
     def stop_when(self, marker: str, command: Sequence[str], number: signal.Signals) -> int:
-        """Run a command, and signal its process group as soon as it prints a line; its status."""
+        """Run a command, and signal its process group once it prints `marker`; its exit status."""
         process = self.start(*command)
         assert process.stdout is not None
         for line in process.stdout:
@@ -84,7 +84,7 @@ class Project:
         return process.wait(60)
 
     def kill_when(self, marker: str) -> None:
-        """Run `dvc repro`, and kill -9 it and its children as soon as it prints a line."""
+        """Run `dvc repro`, and kill it and its children once it prints `marker`."""
         assert self.stop_when(marker, ["dvc", "repro"], signal.SIGKILL) == -signal.SIGKILL
 
     def python(self, code: str) -> str:

@@ -1,4 +1,4 @@
-"""Valid files of what the pipeline reads, and what the fuzz tests make of them."""
+"""Valid files that the pipeline reads, and how the fuzz tests change them."""
 
 from io import BytesIO
 from typing import Any
@@ -40,7 +40,7 @@ def composed() -> dict[str, Any]:
     return compose().model_dump()
 
 
-# What YAML can say beyond a plain configuration.
+# YAML that is valid but not a plain configuration.
 YAML = [
     "a: !!int 0x1f\nb: !!float 1:30.5\nc: 2024-01-31\nd: 2001-12-14t21:59:43.10-05:00",
     "a: !!bool yes\nb: !!null ~\nc: !!str 1\nd: !!binary R0lG\ne: .inf\nf: .nan",

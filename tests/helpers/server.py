@@ -1,4 +1,4 @@
-"""Servers of this machine that tests start, wait for and end."""
+"""Servers on this machine that tests start, wait for and end."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def wait(process: subprocess.Popen[bytes], url: str) -> None:
 
 
 def end(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGKILL) -> None:
-    """End a server and its children, which are a process group."""
+    """End the process group of a server."""
     if process.poll() is None:
         os.killpg(process.pid, how)
         process.wait(30)
@@ -45,7 +45,10 @@ def mlflow(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     artifacts = ["--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")]
     process = subprocess.Popen(
         ["mlflow", "server", "--port", str(port), "--workers", "1", *store, *artifacts],
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # a third of its start
+        env={
+            **os.environ,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        },  # a third of its start-up time
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -58,6 +61,6 @@ def mlflow(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def variables(port: int) -> dict[str, str]:
-    """The environment of who uses that MLflow server, and does not wait for it long."""
+    """The environment of a user of that MLflow server, with a short time-out."""
     address = f"http://127.0.0.1:{port}"
     return {"MLFLOW_TRACKING_URI": address, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}

@@ -1,4 +1,4 @@
-"""A small sweep on the tiny data set, and what must be true of any sweep that has ended."""
+"""A small sweep on the tiny data set, and what is true of any sweep that has ended."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ max_failed_fraction: 0.6
 replicates: false
 params:
   model.width: range(4, 20)
-  # The last one's loss is not finite.
+  # With the last value, the loss is not finite.
   optimizer.learning_rate: choice(0.001, 0.01, 3.0e+38)
   optimizer: choice(sgd, adam)
 """
@@ -43,19 +43,19 @@ print(json.dumps([
     [r.info.run_id, r.info.status, r.data.tags, r.data.params,
      sorted(m.step for m in client.get_metric_history(r.info.run_id, "val_loss")),
      [a.path for a in client.list_artifacts(r.info.run_id)]]
-    for r in mlflow.sweep_runs(sweep_all_experiments=True, output_format="list")
+    for r in mlflow.search_runs(search_all_experiments=True, output_format="list")
 ]))
 """
 
 
 class Python(Protocol):
-    """Where a sweep was: a project, or a host of several."""
+    """Where a sweep ran: a project, or one of several hosts."""
 
     def python(self, code: str) -> str: ...
 
 
 def project(folder: Path, raw: Path) -> Project:
-    """A project whose data are the tiny ones of a folder, and whose trainings take a moment."""
+    """A project whose data are the tiny data set in a folder. Its trainings take a moment."""
     settings = "prepare: {validation_fraction: 0.2}\ntrain: {epochs: 3, batch_size: 32}\n"
     made = Project.copy(
         folder, f"data: tiny\nmodel: mlp\nmodel.depth: 1\naugment: none\n{settings}"
@@ -70,13 +70,14 @@ def project(folder: Path, raw: Path) -> Project:
 
 
 def trials(project: Python, name: str, database: str = "") -> list[dict[str, Any]]:
-    """All trials of a study, void ones included."""
+    """All trials of a study, including discarded ones."""
     keys = ("number", "state", "value", "params", "attrs", "steps")
     rows = json.loads(project.python(STUDY.format(name, database)))
     return [dict(zip(keys, row, strict=True)) for row in rows]
 
 
-def counted(project: Python, name: str, database: str = "") -> list[dict[str, Any]]:
+def finished(project: Python, name: str, database: str = "") -> list[dict[str, Any]]:
+    """The trials of a study that are not discarded."""
     return [trial for trial in trials(project, name, database) if "discarded" not in trial["attrs"]]
 
 
@@ -89,29 +90,29 @@ def runs(project: Python, name: str) -> tuple[dict[str, Any], list[dict[str, Any
 
 
 def check(project: Python, name: str, total: int, database: str = "") -> None:
-    """Exactly the trials asked for, none twice, and MLflow says what the study says."""
+    """Assert that there are exactly `total` trials, none twice, and that MLflow agrees."""
     every = trials(project, name, database)
     ended = [trial for trial in every if "discarded" not in trial["attrs"]]
     assert len(ended) == total
     assert {trial["state"] for trial in ended} <= {"COMPLETE", "PRUNED", "FAIL"}
     assert max(Counter(json.dumps(t["params"], sort_keys=True) for t in ended).values()) == 1
-    lost = [t for t in every if t["attrs"].get("discarded") == "its worker died"]
-    again = Counter(t["attrs"].get("requeued") for t in every)
-    assert all(again[trial["number"]] == 1 for trial in lost if trial["params"])
+    stale = [t for t in every if t["attrs"].get("discarded") == "its worker died"]
+    requeued = Counter(t["attrs"].get("requeued") for t in every)
+    assert all(requeued[trial["number"]] == 1 for trial in stale if trial["params"])
     parent, children = runs(project, name)
     assert parent["status"] == "FINISHED"
     states = {int(run["tags"]["trial.number"]): run for run in children}
-    assert len(states) == len(children), "one run a trial"
+    assert len(states) == len(children), "one run for each trial"
     for trial in ended:
         run = states.pop(trial["number"])
         assert run["tags"]["trial.state"] == trial["state"]
         assert run["status"] == ("FAILED" if trial["state"] == "FAIL" else "FINISHED")
         assert run["steps"] == trial["steps"], trial
-    assert {run["status"] for run in states.values()} <= {"KILLED"}, "of those that died"
+    assert {run["status"] for run in states.values()} <= {"KILLED"}, "the runs of discarded trials"
 
 
 def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    """The processes in which a sweep that runs here trains."""
+    """The worker processes of a sweep that runs on this machine."""
     children = psutil.Process(process.pid).children(recursive=True)
     living = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
     return [child for child in living if any("spawn_main" in part for part in child.cmdline())]

@@ -1,4 +1,4 @@
-"""A tiny data set, made on the spot: a bright bar whose height in the image is its class."""
+"""A tiny data set, generated: the class is the height at which an image has a bright bar."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ DATA = Data(name="tiny", mirrors=["none"], files=FILES)
 
 
 def split(count: int, seed: int = 0, shape: tuple[int, int] = SHAPE) -> Split:
-    """Noise with a bar; classes come in turn, and no two images are equal."""
+    """Noise with a bar. The classes take turns, and no two images are equal."""
     rng = np.random.default_rng(seed)
     labels = (np.arange(count) % CLASSES).astype(np.uint8)
     images = rng.integers(0, 100, (count, *shape), np.uint8)

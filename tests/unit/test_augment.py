@@ -2,6 +2,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -14,14 +15,12 @@ IMAGES = tiny.split(6, shape=(9, 8)).images
 
 
 def apply(augment: Affine, images: NDArray[np.uint8], draws: list[float]) -> NDArray[np.uint8]:
-    import tensorflow as tf
-
     rows = np.tile(np.array(draws, np.float32), (len(images), 1))
     return augment(tf.constant(images), tf.constant(rows)).numpy()
 
 
 def drawn(pixels: int, shift: int) -> float:
-    """The middle of the draws that stand for a shift."""
+    """The middle of the draws that give a shift."""
     return (pixels + shift + 0.5) / (2 * shift + 1)
 
 
@@ -34,7 +33,7 @@ def test_zero_settings_change_nothing(interpolation: Interpolation, draws: list[
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (1, 0), (0, 2), (-2, 1), (2, -2), (-1, -1)])
-def test_whole_pixels_move_exactly(interpolation: Interpolation, down: int, right: int) -> None:
+def test_shift_moves_whole_pixels(interpolation: Interpolation, down: int, right: int) -> None:
     draws = [drawn(down, 2), drawn(right, 2), 0.1, 0.9]
     result = apply(Affine(shift=2, interpolation=interpolation), IMAGES, draws)
     padded = np.pad(IMAGES, ((0, 0), (2, 2), (2, 2)))
@@ -42,7 +41,7 @@ def test_whole_pixels_move_exactly(interpolation: Interpolation, down: int, righ
     np.testing.assert_array_equal(result, expected)
 
 
-def test_every_shift_is_as_likely() -> None:
+def test_every_shift_is_equally_likely() -> None:
     image = np.zeros((1, 7, 7), np.uint8)
     image[0, 3, 3] = 255
     draws = (np.arange(500) + 0.5) / 500
@@ -80,5 +79,5 @@ def test_size_type_and_bounds_are_kept(draws: list[float], shape: tuple[int, int
     result = apply(Affine(shift=2, rotation=15.0, scale=0.2), images, draws)
     assert result.dtype == np.uint8
     assert result.shape == images.shape
-    # It blends with 0 at the edges, and never goes above what was there.
+    # The edges are blended with 0, and no pixel becomes lighter.
     assert result.max() <= 100

@@ -1,22 +1,9 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pipeline.config.paths import REPOSITORY
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline.compose", *arguments],
-        cwd=folder,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.helpers.commands import assert_help, run_command
 
 
 @pytest.fixture
@@ -29,27 +16,27 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_composes_params_into_one_file(workspace: Path) -> None:
-    result = run(workspace)
+def test_params_are_composed_into_one_file(workspace: Path) -> None:
+    result = run_command("compose", workspace)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert names(workspace) == ["composed.yaml", "params.yaml"]
     first = (workspace / "composed.yaml").read_bytes()
     assert yaml.safe_load(first)["train"]["epochs"] == 7
-    run(workspace)
+    run_command("compose", workspace)
     assert (workspace / "composed.yaml").read_bytes() == first
 
 
 def test_mistake_writes_nothing(workspace: Path) -> None:
     (workspace / "params.yaml").write_text("trian: {epochs: 7}\n")
-    result = run(workspace)
+    result = run_command("compose", workspace)
     assert result.returncode == 1
     assert result.stderr.startswith("error: trian.epochs (params.yaml): ")
     assert result.stderr.count("\n") == 1
     assert names(workspace) == ["params.yaml"]
 
 
-def test_show_prints_what_overrides_would_give(workspace: Path) -> None:
-    result = run(workspace, "model=mlp", "--show")
+def test_show_prints_the_configuration_and_writes_nothing(workspace: Path) -> None:
+    result = run_command("compose", workspace, "model=mlp", "--show")
     assert result.returncode == 0, result.stderr
     shown = yaml.safe_load(result.stdout)
     assert shown["model"]["_target_"] == "pipeline.models.mlp"
@@ -58,15 +45,19 @@ def test_show_prints_what_overrides_would_give(workspace: Path) -> None:
 
 
 def test_groups_lists_the_groups_and_their_choices(workspace: Path) -> None:
-    result = run(workspace, "--groups")
+    result = run_command("compose", workspace, "--groups")
     assert result.returncode == 0, result.stderr
     for group in ("model: cnn, mlp, rnn, softmax", "experiment: debug, default, first_network"):
         assert group in result.stdout
     assert names(workspace) == ["params.yaml"]
 
 
-def test_wrong_choice_with_a_flag_is_one_line_too(workspace: Path) -> None:
-    result = run(workspace, "model=mpl", "--show")
+def test_wrong_choice_with_a_flag_is_one_line(workspace: Path) -> None:
+    result = run_command("compose", workspace, "model=mpl", "--show")
     assert result.returncode == 1
     assert result.stderr.startswith("error: model=mpl (the command line): ")
     assert result.stderr.count("\n") == 1
+
+
+def test_help_has_examples(workspace: Path) -> None:
+    assert_help("compose", workspace, "model=mlp --show", "--groups")

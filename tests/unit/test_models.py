@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
@@ -24,8 +25,6 @@ def with_rnn(**settings: Any) -> Build:
 
 
 def with_sequential(shape: Shape) -> Any:
-    import keras
-
     return sequential(shape, 3, [keras.layers.Flatten(), keras.layers.Dense(4)])
 
 
@@ -56,8 +55,6 @@ def test_raw_pixels_become_class_probabilities(build: Build, shape: Shape) -> No
 
 
 def test_pixels_are_scaled_to_one() -> None:
-    import keras
-
     model = with_sequential((8, 8))
     scaled = keras.Model(model.inputs, model.layers[0].output)(np.full((1, 8, 8), 255, np.uint8))
     np.testing.assert_allclose(scaled, 1.0)
@@ -89,9 +86,7 @@ def test_softmax_regression_is_one_matrix() -> None:
         ({"batch_norm": True}, [False, True]),
     ],
 )
-def test_batch_norm_takes_the_place_of_the_bias(
-    settings: dict[str, Any], biases: list[bool]
-) -> None:
+def test_batch_norm_replaces_the_bias(settings: dict[str, Any], biases: list[bool]) -> None:
     model = with_mlp(depth=1, **settings)((8, 8))
     assert [layer.use_bias for layer in model.layers if "Dense" in type(layer).__name__] == biases
     assert ("BatchNormalization" in kinds(model)) == ("batch_norm" in settings)
@@ -99,13 +94,13 @@ def test_batch_norm_takes_the_place_of_the_bias(
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 @pytest.mark.parametrize("build", [with_mlp, with_cnn, with_rnn])
-def test_dropout_is_there_when_it_drops(build: Callable[..., Build], dropout: float) -> None:
+def test_dropout_layer_exists_only_with_a_positive_rate(
+    build: Callable[..., Build], dropout: float
+) -> None:
     assert ("Dropout" in kinds(build(dropout=dropout)((8, 8)))) == (dropout > 0)
 
 
-def test_each_layer_has_initial_weights_of_its_own() -> None:
-    import keras
-
+def test_each_layer_has_different_initial_weights() -> None:
     settings = {
         "_target_": "pipeline.models.mlp",
         "depth": 3,

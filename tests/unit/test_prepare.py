@@ -15,6 +15,7 @@ from pipeline.data.splits import Split, load_split
 from pipeline.prepare import prepare, stratified
 from pipeline.system.errors import UserError
 from tests.helpers import tiny
+from tests.helpers.commands import assert_error, assert_help
 from tests.helpers.configs import MakeConfig, changed
 
 LIMITS = Prepare(
@@ -32,7 +33,9 @@ FRACTIONS = st.floats(0.01, 0.99)
 
 
 @given(LABELS, FRACTIONS, st.integers(0, 2**32 - 1))
-def test_each_class_gives_its_share(labels: NDArray[np.uint8], fraction: float, seed: int) -> None:
+def test_same_share_of_each_class_is_chosen(
+    labels: NDArray[np.uint8], fraction: float, seed: int
+) -> None:
     chosen = stratified(labels, fraction, seed)
     assert chosen.shape == labels.shape
     for label in np.unique(labels):
@@ -42,7 +45,7 @@ def test_each_class_gives_its_share(labels: NDArray[np.uint8], fraction: float, 
     np.testing.assert_array_equal(chosen, stratified(labels, fraction, seed))
 
 
-def test_another_seed_chooses_others() -> None:
+def test_another_seed_chooses_other_images() -> None:
     labels = tiny.split(60).labels
     assert (stratified(labels, 0.5, 0) != stratified(labels, 0.5, 1)).any()
 
@@ -52,7 +55,7 @@ def test_class_of_one_image_cannot_be_split() -> None:
         stratified(np.array([1, 1, 7], np.uint8), 0.5, 0)
 
 
-def test_splits_are_the_training_set_and_the_test_set(prepared: Path) -> None:
+def test_splits_hold_every_image_once(prepared: Path) -> None:
     given_, test = tiny.split(150), tiny.split(60, seed=1)
     parts = [load_split(prepared, name) for name in ("train", "validation")]
     assert [len(part.labels) for part in parts] == [120, 30]
@@ -70,7 +73,7 @@ def test_splits_are_the_training_set_and_the_test_set(prepared: Path) -> None:
     np.testing.assert_array_equal(load_split(prepared, "test").labels, test.labels)
 
 
-def test_stats_say_what_was_found(prepared: Path) -> None:
+def test_stats_hold_sizes_and_counts(prepared: Path) -> None:
     stats = json.loads((prepared / "stats.json").read_text())
     images = tiny.split(150).images
     assert (stats["height"], stats["width"], stats["num_classes"]) == (9, 8, 3)
@@ -82,7 +85,7 @@ def test_stats_say_what_was_found(prepared: Path) -> None:
     assert stats["duplicates"] == {"training": 0, "test": 0, "across": 0}
 
 
-def test_same_seed_gives_the_same_bytes_and_another_gives_others(tmp_path: Path) -> None:
+def test_equal_seeds_give_equal_bytes_and_other_seeds_other_bytes(tmp_path: Path) -> None:
     raw = tiny.write_raw(tmp_path / "raw", tiny.split(30), tiny.split(12, seed=1))
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
         prepare(tiny.DATA, changed(LIMITS, seed=seed), raw, tmp_path / name)
@@ -124,7 +127,7 @@ def with_labels(split: Split, labels: NDArray[np.uint8]) -> Split:
     ],
     ids=["blank", "blank test", "repeated", "repeated test", "leaked"],
 )
-def test_limit_is_passed_only_above_it(
+def test_share_above_its_limit_is_refused_and_one_at_the_limit_is_not(
     tmp_path: Path, training: Split, test: Split, limit: str, share: float
 ) -> None:
     raw = tiny.write_raw(tmp_path / "raw", training, test)
@@ -137,7 +140,7 @@ def test_limit_is_passed_only_above_it(
 
 
 @pytest.mark.parametrize(
-    ("training", "test", "said"),
+    ("training", "test", "message"),
     [
         (with_labels(TRAINING, TRAINING.labels // 2), TEST, "class 2 has 0 of 30 training"),
         (TRAINING, with_labels(TEST, TEST.labels * 0), "class 1 has 0 of 12 test"),
@@ -145,15 +148,15 @@ def test_limit_is_passed_only_above_it(
         (TRAINING, tiny.split(12, shape=(8, 9)), "9 × 8, test images 8 × 9"),
         (Split(TRAINING.images[:-1], TRAINING.labels), TEST, "29 images.*30 labels"),
         (Split(TRAINING.images[:0], TRAINING.labels[:0]), TEST, "no images in it"),
-        (Split(TRAINING.images[:, 0], TRAINING.labels), TEST, "3 dimensions, these have 2"),
-        (Split(TRAINING.images, TRAINING.images), TEST, "1 dimensions, these have 3"),
+        (Split(TRAINING.images[:, 0], TRAINING.labels), TEST, "3 dimensions, not 2"),
+        (Split(TRAINING.images, TRAINING.images), TEST, "1 dimensions, not 3"),
     ],
 )
-def test_files_that_make_no_data_set_are_refused(
-    tmp_path: Path, cfg: MakeConfig, training: Split, test: Split, said: str
+def test_files_that_do_not_belong_together_are_refused(
+    tmp_path: Path, cfg: MakeConfig, training: Split, test: Split, message: str
 ) -> None:
     raw = tiny.write_raw(tmp_path / "raw", training, test)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         prepare(changed(tiny.DATA, num_classes=3), LIMITS, raw, tmp_path / "prepared")
     assert not (tmp_path / "prepared").exists()
 
@@ -172,3 +175,11 @@ def test_missing_and_malformed_files_are_named(tmp_path: Path) -> None:
     (raw / "test-labels").unlink()
     with pytest.raises(UserError, match="test-labels is missing: run `dvc repro fetch`"):
         prepare(tiny.DATA, LIMITS, raw, tmp_path / "prepared")
+
+
+def test_help_says_what_the_stage_does(tmp_path: Path) -> None:
+    assert_help("prepare", tmp_path, "validation images", "params.yaml")
+
+
+def test_missing_composed_file_is_one_line(tmp_path: Path) -> None:
+    assert_error("prepare", tmp_path, message="composed.yaml is missing: run `dvc repro compose`")

@@ -1,4 +1,4 @@
-"""Searches over three hosts, one of which is lost: they end with exactly the trials asked for."""
+"""Sweeps over three hosts, one of which is lost: they end with exactly the requested trials."""
 
 import signal
 import subprocess
@@ -20,20 +20,20 @@ from pipeline.sweeps.storage import Store
 store = Store(Path(".sweeps/{name}").resolve(), "{name}", "{database}/optuna")
 study = store.create("minimize")
 """
-# Until a few trials have ended and the host is amid another one, past its first epoch and with most
-# of them to come.
-AMID = """
+# Waits until a few trials have ended and the host is in the middle of another one: after its first
+# epoch, and long before its last.
+WITHIN_TRIAL = """
 while True:
     with store.lock:
         stale = [t.number for t in study.stale()]
         trials = study.get_trials(deepcopy=False)
     running = [t for t in trials if t.state.name == "RUNNING" and t.number not in stale]
-    amid = [t.user_attrs["host"] for t in running if 0 < len(t.intermediate_values) < 20]
-    if len(trials) - len(running) >= 2 and "{host}" in amid:
+    hosts = [t.user_attrs["host"] for t in running if 0 < len(t.intermediate_values) < 20]
+    if len(trials) - len(running) >= 2 and "{host}" in hosts:
         break
     time.sleep(0.1)
 """
-# Until no worker is at a trial any more.
+# Waits until no worker runs a trial.
 LEFT = """
 while True:
     with store.lock:
@@ -73,25 +73,27 @@ class Servers:
         return host.start(*self._run(code), MLFLOW_TRACKING_URI=self.tracking)
 
     def sweep(self, host: Host, name: str, *more: str) -> "subprocess.Popen[str]":
-        """Begin a search of trials that take a few seconds each, or go on with it."""
-        # None is pruned: the host that is lost is to be amid a trial still.
+        """Start or resume a sweep of trials that take a few seconds each."""
+        # No trial is pruned, so that the lost host is still within one.
         shared = ["train.epochs=60", "sweep.pruner.n_startup_trials=99"]
         shared += [f"sweep.name={name}", f"launcher.storage={self.database}/optuna"]
         command = ["python", "-m", "pipeline.sweep", "sweep=tiny", *shared]
         return host.start(*command, *more, MLFLOW_TRACKING_URI=self.tracking)
 
-    def wait_until_amid(self, name: str, host: Host, search: "subprocess.Popen[str]") -> None:
-        code = OPEN.format(name=name, database=self.database) + AMID.format(host=host.name)
+    def wait_until_within_trial(
+        self, name: str, host: Host, process: "subprocess.Popen[str]"
+    ) -> None:
+        code = OPEN.format(name=name, database=self.database) + WITHIN_TRIAL.format(host=host.name)
         watch = self.start(self.head, code)
         deadline = time.monotonic() + 300
         while watch.poll() is None:
-            assert search.poll() is None, f"over before that\n{self.head.logs()}"
+            assert process.poll() is None, f"the sweep ended before that\n{self.head.logs()}"
             assert time.monotonic() < deadline, self.head.logs()
             time.sleep(0.1)
         assert watch.returncode == 0, self.head.logs()
 
     def check(self, name: str, total: int) -> None:
-        """Exactly the trials, in MLflow, too; one at least was lost with its host."""
+        """Check the trials and their runs. At least one trial was lost with its host."""
         sweeps.check(self, name, total, f"{self.database}/optuna")
         every = sweeps.trials(self, name, f"{self.database}/optuna")
         assert any(trial["attrs"].get("discarded") == "its worker died" for trial in every)
@@ -103,13 +105,13 @@ class Servers:
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Host]]:
-    """Hosts with a project each; none has prepared its data."""
+    """Hosts with a project each, whose data are not prepared."""
     raw = tmp_path_factory.mktemp("raw")
     tiny.write_raw(raw, tiny.split(150), tiny.split(60, seed=1))
     with cluster.hosts(3) as made:
         for host in made:
             project = sweeps.project(host.folder, raw)
-            # None fails: the host that is lost would not be amid that one.
+            # No trial fails, so that the lost host is still within one.
             project.write("conf/sweep/tiny.yaml", sweeps.SWEEP.replace(", 3.0e+38", ""))
         yield made
 
@@ -132,35 +134,35 @@ def lost(network: list[Host]) -> Iterator[Host]:
     network[-1].kill()
 
 
-def test_first_use_of_a_database_by_many(network: list[Host], servers: Servers) -> None:
+def test_several_hosts_may_create_the_tables_at_once(network: list[Host], servers: Servers) -> None:
     code = OPEN.format(name="first", database=servers.database)
     opened = [servers.start(host, code) for host in network * 2]
     assert [process.wait(60) for process in opened] == [0] * len(opened), network[0].logs()
 
 
 @pytest.mark.parametrize(("launcher", "loss"), [("dask", "cut"), ("ray", "kill")])
-def test_search_outlives_its_interruption_and_a_host(
+def test_sweep_survives_its_interruption_and_the_loss_of_a_host(
     network: list[Host], lost: Host, servers: Servers, launcher: str, loss: str
 ) -> None:
     head, *others = network
     with CLUSTERS[launcher](head, others) as address:
         where = [f"launcher={launcher}", f"launcher.address={address}", "sweep.workers=3"]
         again = [launcher, *where, "sweep.trials=12"]
-        search = servers.sweep(head, *again)
-        servers.wait_until_amid(launcher, lost, search)
-        search.send_signal(signal.SIGINT)
-        assert search.wait(120) == 130, head.logs()
+        process = servers.sweep(head, *again)
+        servers.wait_until_within_trial(launcher, lost, process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == 130, head.logs()
         complete = servers.python(OPEN.format(name=launcher, database=servers.database) + LEFT)
-        assert int(complete) < 12, "its workers leave their trials"
-        search = servers.sweep(head, *again)
-        servers.wait_until_amid(launcher, lost, search)
+        assert int(complete) < 12, "its workers release their trials"
+        process = servers.sweep(head, *again)
+        servers.wait_until_within_trial(launcher, lost, process)
         getattr(lost, loss)()
         began = time.monotonic()
-        assert search.wait(480) == 0, head.logs()
-        print(f"{launcher}, {loss}: over after {time.monotonic() - began:.0f} s")
+        assert process.wait(480) == 0, head.logs()
+        print(f"{launcher}, {loss}: ended after {time.monotonic() - began:.0f} s")
     servers.check(launcher, 12)
     built = [host.name for host in others if list(host.folder.glob(".sweeps/.data/*/prepared"))]
-    assert built == [host.name for host in others], "each made the data that it lacked"
+    assert built == [host.name for host in others], "each built the data that it lacked"
 
 
 def test_cluster_that_does_not_answer_is_one_line(network: list[Host], servers: Servers) -> None:
@@ -171,11 +173,11 @@ def test_cluster_that_does_not_answer_is_one_line(network: list[Host], servers: 
     assert last.startswith("error: launcher.address=tcp://127.0.0.1:1: "), last
 
 
-def test_searches_started_by_hand(network: list[Host], lost: Host, servers: Servers) -> None:
-    """As SLURM does it: one is cut off amid its trial, and comes back when that is another's."""
+def test_sweeps_started_by_hand(network: list[Host], lost: Host, servers: Servers) -> None:
+    """As SLURM starts them. One host is cut off, and returns after another has its trial."""
     others = network[1:]
     each = [servers.sweep(host, "hand", "sweep.workers=1", "sweep.trials=8") for host in others]
-    servers.wait_until_amid("hand", lost, each[0])
+    servers.wait_until_within_trial("hand", lost, each[0])
     lost.cut()
     for host, process in zip(others[:-1], each[:-1], strict=True):
         assert process.wait(480) == 0, host.logs()
@@ -184,11 +186,11 @@ def test_searches_started_by_hand(network: list[Host], lost: Host, servers: Serv
     servers.check("hand", 8)
 
 
-def test_search_goes_on_when_its_database_is_back(network: list[Host], servers: Servers) -> None:
+def test_sweep_resumes_when_its_database_is_back(network: list[Host], servers: Servers) -> None:
     others = network[1:3]
     again = ("away", "sweep.workers=1", "sweep.trials=6")
     each = [servers.sweep(host, *again) for host in others]
-    servers.wait_until_amid("away", others[-1], each[0])
+    servers.wait_until_within_trial("away", others[-1], each[0])
     servers.postgres.end()
     assert [process.wait(120) for process in each] == [1, 1], others[0].logs()
     for host in others:
@@ -206,7 +208,7 @@ def test_search_goes_on_when_its_database_is_back(network: list[Host], servers: 
 def test_lock_of_a_lost_host_is_freed(
     network: list[Host], lost: Host, servers: Servers, seconds: int
 ) -> None:
-    """Cut at once, the host has not acknowledged the server's last word; a second later it has."""
+    """A host that is cut off at once has not acknowledged the last packet; a later one has."""
     code = OPEN.format(name=f"lock{seconds}", database=servers.database)
     holder = servers.start(lost, code + HOLD)
     deadline = time.monotonic() + 60

@@ -78,7 +78,7 @@ def replace(name: str, old: str, new: str) -> Edit:
             ["compose"],
             id="a name",
         ),
-        # The model comes out the same, so DVC has nothing to evaluate.
+        # The model stays the same, so DVC has nothing to evaluate.
         pytest.param(append("pipeline/train.py", "# a line\n"), ["train"], id="a line of train.py"),
         pytest.param(
             append("pipeline/evaluate.py", "# a line\n"), ["evaluate"], id="a line of evaluate.py"
@@ -101,14 +101,14 @@ def test_malformed_params_stop_the_pipeline_with_one_line(edited: Project) -> No
     assert "Traceback" not in output
 
 
-def test_diffs_tell_what_an_edit_changed(edited: Project) -> None:
+def test_diffs_show_what_an_edit_changed(edited: Project) -> None:
     edited.write("params.yaml", edited.read("params.yaml") + "optimizer: {learning_rate: 0.01}\n")
     edited.repro()
     assert "optimizer.learning_rate" in edited.run("dvc", "params", "diff")
     assert "test_loss" in edited.run("dvc", "metrics", "diff")
 
 
-def test_run_holds_what_is_needed_to_repeat_it(sample: Project) -> None:
+def test_run_has_everything_to_repeat_it(sample: Project) -> None:
     run = json.loads(
         sample.python(
             "import json, mlflow\n"
@@ -135,7 +135,7 @@ def test_run_holds_what_is_needed_to_repeat_it(sample: Project) -> None:
     assert metrics.items() <= run["metrics"].items()
 
 
-def test_dvc_tells_and_draws_the_results(sample: Project) -> None:
+def test_dvc_shows_and_plots_the_results(sample: Project) -> None:
     assert "test_accuracy" in sample.run("dvc", "metrics", "show")
     drawn = sample.run("dvc", "plots", "show", "--out", "dvc_plots")
     page = (sample.folder / "dvc_plots/index.html").read_text()
@@ -144,7 +144,7 @@ def test_dvc_tells_and_draws_the_results(sample: Project) -> None:
     assert page.count("vega-lite") >= 6
 
 
-def test_experiments_compose_and_land_in_the_real_store(edited: Project) -> None:
+def test_experiments_log_to_the_store_of_the_repository(edited: Project) -> None:
     before = edited.runs()
     edited.run("dvc", "exp", "run", "--temp", "-S", "model=mlp", "-S", "+train.epochs=2")
     edited.run("dvc", "exp", "run", "--queue", "-S", "model=rnn,softmax", "-S", "+train.epochs=1")
@@ -160,7 +160,7 @@ def test_experiments_compose_and_land_in_the_real_store(edited: Project) -> None
 
 
 def test_own_data_set_is_one_yaml_file(edited: Project, tmp_path: Path) -> None:
-    # Bars: the class says which third of a 12 × 20 image is light.
+    # The class is the number of the third of a 12 × 20 image that is light.
     rng = np.random.default_rng(0)
     for name, count in (("train", 300), ("test", 60)):
         labels = np.arange(count, dtype=np.uint8) % 3
@@ -193,9 +193,9 @@ class_names: [top, middle, bottom]
     )
 
 
-@pytest.mark.skipif(not MNIST.is_dir(), reason="MNIST's files are not beside the checkout")
+@pytest.mark.skipif(not MNIST.is_dir(), reason="MNIST's files are not next to the checkout")
 def test_mnist_reaches_99_percent(tmp_path: Path) -> None:
-    # Where the first of its mirrors is: beside the checkout.
+    # The first mirror of MNIST is a folder next to the checkout.
     (tmp_path / "shared/datasets").mkdir(parents=True)
     (tmp_path / "shared/datasets/mnist").symlink_to(MNIST)
     project = Project.copy(tmp_path / "checkout", "experiment: default\n")

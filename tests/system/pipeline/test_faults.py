@@ -1,4 +1,4 @@
-"""What the system may refuse: each is one clear error, after which `dvc repro` mends everything."""
+"""Faults of the system: each is one error, after which the stage can run again."""
 
 import ctypes
 import resource
@@ -20,7 +20,7 @@ OUTPUTS = ["composed.yaml", "data", "models", "reports"]
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The pipeline as it ends where nothing goes wrong."""
+    """A project in which nothing went wrong."""
     project = Project.copy(tmp_path_factory.mktemp("reference"), PARAMS)
     project.repro()
     return project
@@ -28,7 +28,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def project(reference: Project, tmp_path: Path) -> Project:
-    """Everything that the pipeline has made, without DVC's cache of it."""
+    """A copy with all outputs of the pipeline, but without DVC's cache."""
     shutil.copytree(reference.folder, tmp_path / "project", symlinks=True)
     for name in (".dvc/cache", "mlflow.db", "mlruns"):
         path = tmp_path / "project" / name
@@ -36,19 +36,19 @@ def project(reference: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "project")
 
 
-def no_file_beyond(size: int) -> Callable[[], None]:
-    """A limit that acts as a full disk does, in the middle of a file."""
+def limit_file_size(size: int) -> Callable[[], None]:
+    """A limit on the size of a file, which acts like a full disk."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-def as_one_without_privilege() -> None:
-    """Root writes into any folder, unless it gives that up: CAP_DAC_OVERRIDE, prctl(2)."""
+def drop_privileges() -> None:
+    """Give up CAP_DAC_OVERRIDE, with which root can write into any folder; see prctl(2)."""
     for capability in (1, 2):
         ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
 
 
 def refused(project: Project, stage: str, limit: Callable[[], None]) -> str:
-    """Run a stage under a limit; the last line that it prints."""
+    """Run a stage that fails under a limit; return the last line that it prints."""
     result = subprocess.run(
         [sys.executable, "-m", f"pipeline.{stage}"],
         cwd=project.folder,
@@ -65,7 +65,7 @@ def refused(project: Project, stage: str, limit: Callable[[], None]) -> str:
 
 
 def files(project: Project) -> dict[str, bytes]:
-    """What has been made, and what was left beside it."""
+    """The outputs, and any other files in their folders."""
     return {
         str(path.relative_to(project.folder)): path.read_bytes()
         for name in OUTPUTS
@@ -91,11 +91,11 @@ def test_full_disk(reference: Project, project: Project, stage: str, size: int) 
     whole = files(reference)
     output = project.folder / OUTPUT[stage]
     shutil.rmtree(output) if output.is_dir() else output.unlink()
-    line = refused(project, stage, no_file_beyond(size))
+    line = refused(project, stage, limit_file_size(size))
     assert line.startswith("error: ")
     assert "File too large" in line
     left = files(project)
-    assert left.items() <= whole.items(), "nothing half-written has a name that counts"
+    assert left.items() <= whole.items(), "no half-written file has a final name"
     project.run("python", "-m", f"pipeline.{stage}")
     assert files(project) == whole
 
@@ -105,7 +105,7 @@ def test_folder_without_permission(reference: Project, project: Project, stage: 
     output = project.folder / OUTPUT[stage]
     folder = output if output.is_dir() else project.folder
     folder.chmod(0o555)
-    line = refused(project, stage, as_one_without_privilege)
+    line = refused(project, stage, drop_privileges)
     folder.chmod(0o755)
     assert line.startswith("error: [Errno 13] Permission denied: ")
     assert files(project) == files(reference)
@@ -123,7 +123,7 @@ def test_two_pipelines_at_once(reference: Project, tmp_path: Path) -> None:
 
 
 def statuses(project: Project) -> list[str]:
-    """Of all MLflow runs."""
+    """The statuses of all MLflow runs."""
     return project.python(
         "import mlflow; print(*(run.info.status for run in"
         " mlflow.search_runs(search_all_experiments=True, output_format='list')))"

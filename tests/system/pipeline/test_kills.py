@@ -1,6 +1,6 @@
 """Kill -9 at random moments of each stage, many times in a row: `make test-long KILLS=40`.
 
-What stands under a final name is whole at any moment, and the end is the same to the byte.
+At any moment, a file with a final name is complete. In the end, all bytes are the same.
 """
 
 import importlib
@@ -36,8 +36,8 @@ OUTPUT = {
     "train": "models",
     "evaluate": "reports",
 }
-# A process that has made the imports already, and whose copies are the stages: most moments of one
-# that makes them itself would lie in the imports.
+# The stages are forked from a process that has already made the imports. Otherwise most kills would
+# hit the imports.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tensorflow", "keras", "mlflow", "mlflow.keras", "matplotlib.pyplot"])
 
@@ -50,11 +50,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 def run_stage(stage: str, folder: Path, begins: Event) -> None:
-    """Run a stage in this process, as `dvc repro` would in its own."""
+    """Run a stage in this process, as `dvc repro` does in another one."""
     os.chdir(folder)
-    importlib.import_module(
-        "pipeline.training.run_completion"
-    )  # and with it most of what the stages import
+    # With this module come most of the modules that the stages import.
+    importlib.import_module("pipeline.training.run_completion")
     begins.set()
     os.environ["DVC_ROOT"] = str(folder)
     sys.argv = [stage]
@@ -80,7 +79,7 @@ def remove(path: Path) -> None:
 
 
 def files(path: Path) -> dict[str, bytes]:
-    """The files that count: those of killed writers begin with a dot."""
+    """The complete files. Those that killed processes left begin with a dot."""
     return {
         str(file): file.read_bytes()
         for file in (path, *path.rglob("*"))
@@ -94,10 +93,10 @@ def test_killed_stage_leaves_nothing_half_written(project: Project, stage: str) 
     whole = files(output)
     moments = random.Random(stage)
     process = start(stage, project)
-    begun = time.monotonic()
+    started = time.monotonic()
     process.join()
     assert process.exitcode == 0
-    duration = time.monotonic() - begun
+    duration = time.monotonic() - started
     ends: Counter[str] = Counter()
     while ends["killed"] < KILLS:
         remove(output)
@@ -108,7 +107,7 @@ def test_killed_stage_leaves_nothing_half_written(project: Project, stage: str) 
         assert process.exitcode in (0, -signal.SIGKILL)
         ends["killed" if process.exitcode else "done"] += 1
         if process.exitcode == 0:
-            shutil.rmtree(project.folder / ".checkpoints", ignore_errors=True)  # train anew
+            shutil.rmtree(project.folder / ".checkpoints", ignore_errors=True)  # start again
         left = files(output)
         assert left.items() <= whole.items()
         assert process.exitcode or left == whole
@@ -116,13 +115,13 @@ def test_killed_stage_leaves_nothing_half_written(project: Project, stage: str) 
     process.join()
     assert process.exitcode == 0
     assert files(output) == whole
-    assert not list(output.glob(".*")), "what killed writers left is cleared away"
+    assert not list(output.glob(".*")), "what killed processes left is removed"
     print(f"{stage}: {dict(ends)}, {duration:.1f} s uninterrupted")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
-def test_stopped_training_is_marked_at_any_moment(project: Project, number: signal.Signals) -> None:
-    """Raised in the middle of TensorFlow, or of the store, a signal would be lost there."""
+def test_training_stopped_at_any_moment_is_marked(project: Project, number: signal.Signals) -> None:
+    """A signal that is raised within TensorFlow or the store would be lost."""
     store = mlflow.MlflowClient(f"sqlite:///{project.folder}/mlflow.db")
     experiments = [found.experiment_id for found in store.search_experiments()]
     moments = random.Random(int(number))
@@ -130,7 +129,7 @@ def test_stopped_training_is_marked_at_any_moment(project: Project, number: sign
     exitcode: int | None = 1
     while ends["stopped"] < KILLS or exitcode:
         if not exitcode:
-            shutil.rmtree(project.folder / ".checkpoints", ignore_errors=True)  # train anew
+            shutil.rmtree(project.folder / ".checkpoints", ignore_errors=True)  # start again
         remove(project.folder / "models")
         process = start("train", project)
         process.join(moments.uniform(0.2, 4))
@@ -162,18 +161,18 @@ print(json.dumps([
 """
 
 
-def test_each_run_is_whole(project: Project) -> None:
-    """After all the kills above: no run is lost, none runs on, no epoch is logged twice."""
+def test_each_run_is_complete(project: Project) -> None:
+    """After all these kills: no run is lost or still running, and no epoch is logged twice."""
     project.run("dvc", "repro", "--force", "--single-item", "train")
     runs = json.loads(project.python(RUNS))
     assert all(run == ["FINISHED", [1, 2], ["READY"]] for run in runs), runs
     versions = project.python(
-        "import mlflow; print(*(v.model_id for v in mlflow.MlflowClient().search_model_versions()))"
+        "import mlflow; print(*(v.source for v in mlflow.MlflowClient().search_model_versions()))"
     ).split()
     assert len(versions) == len(set(versions))
 
 
-def test_killed_dvc_repro_succeeds_at_last(project: Project, tmp_path: Path) -> None:
+def test_killed_dvc_repro_succeeds_in_the_end(project: Project, tmp_path: Path) -> None:
     killed = Project.copy(tmp_path / "killed", PARAMS)
     moments = random.Random("repro")
     done = 0
@@ -192,12 +191,12 @@ def test_killed_dvc_repro_succeeds_at_last(project: Project, tmp_path: Path) -> 
     assert killed.read("dvc.lock") == project.read("dvc.lock")
 
 
-def test_killed_search_ends_with_exactly_its_trials(tmp_path: Path) -> None:
-    """A worker, or the search itself, ten times in one search."""
+def test_killed_sweep_ends_with_exactly_its_trials(tmp_path: Path) -> None:
+    """A worker, or the command itself, is killed ten times in one sweep."""
     raw = tiny.write_raw(tmp_path / "raw", tiny.split(150), tiny.split(60, seed=1))
     project = sweeps.project(tmp_path / "project", raw)
     again = ["python", "-m", "pipeline.sweep", "sweep=tiny", "train.epochs=30", "sweep.trials=60"]
-    moments = random.Random("search")
+    moments = random.Random("sweep")
     killed: Counter[str] = Counter()
     process = project.start(*again)
     while killed.total() < 10:
@@ -205,7 +204,7 @@ def test_killed_search_ends_with_exactly_its_trials(tmp_path: Path) -> None:
             output, _ = process.communicate(timeout=moments.uniform(0, 20))
         except subprocess.TimeoutExpired:
             workers = sweeps.workers(process)
-            victim = "worker" if workers and moments.random() < 0.5 else "search"
+            victim = "worker" if workers and moments.random() < 0.5 else "sweep"
             killed[victim] += 1
             if victim == "worker":
                 moments.choice(workers).kill()
@@ -214,7 +213,7 @@ def test_killed_search_ends_with_exactly_its_trials(tmp_path: Path) -> None:
             process.communicate()
             psutil.wait_procs(workers, timeout=20)
         else:
-            raise AssertionError(f"over before ten kills: {output}")
+            raise AssertionError(f"the sweep ended before ten kills: {output}")
         process = project.start(*again)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output

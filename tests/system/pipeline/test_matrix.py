@@ -1,4 +1,4 @@
-"""The same bytes twice, for whatever the repository can train: `make test-long`."""
+"""Every configuration trained twice gives the same bytes: `make test-long`."""
 
 import itertools
 import multiprocessing
@@ -42,14 +42,14 @@ def test_same_configuration_gives_the_same_bytes(cfg: MakeConfig, prepared: Path
         for choices in MATRIX
     ]
     configs = [cfg(*choices, *TINY) for choices in names]
-    # One optimizer and schedule is enough to see that the seed gets everywhere.
+    # One optimizer and one schedule are enough to show that the seed has an effect everywhere.
     other = [
         cfg(*choices, *TINY, "train.seed=1")
         for choices in names
         if {"optimizer=sgd", "schedule=constant"} <= set(choices)
     ]
     processes = multiprocessing.get_context("spawn")
-    # On data this small one thread and two give the same bytes; on all of MNIST they need not.
+    # On data this small, one thread and two give the same bytes. On all of MNIST they may not.
     with (
         ProcessPoolExecutor(1, processes, configure_tensorflow, (1,)) as one,
         ProcessPoolExecutor(1, processes, configure_tensorflow, (2,)) as two,
@@ -63,5 +63,5 @@ def test_same_configuration_gives_the_same_bytes(cfg: MakeConfig, prepared: Path
         ]
     assert unequal == []
     assert len(names) == len(second.result()) >= 180
-    # A learning rate of 0 at its end, or the like, may make two configurations one; seeds may not.
+    # Two configurations may happen to train the same model. Two seeds may not.
     assert len(set(first.result()[len(names) :]) - set(second.result())) == len(other)

@@ -1,4 +1,4 @@
-"""Training where the MLflow store fails: nothing is lost, and the run is completed later."""
+"""Training while the MLflow store fails: nothing is lost, and the run is completed later."""
 
 import json
 import sqlite3
@@ -21,7 +21,7 @@ print(json.dumps([
     for run in mlflow.search_runs(search_all_experiments=True, output_format="list")
 ]))
 """
-WHOLE = [["FINISHED", True, [1, 2, 3]]]
+COMPLETE = [["FINISHED", True, [1, 2, 3]]]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project that has its data, in a folder with a hard name."""
+    """A project with prepared data, in a folder with spaces and non-ASCII characters."""
     project = Project.copy(tmp_path / "Größe 9 ×", PARAMS)
     project.run("dvc", "repro", "prepare")
     return project
@@ -43,13 +43,13 @@ def runs(project: Project) -> list[list[object]]:
     return json.loads(project.python(RUNS))
 
 
-def test_training_outlives_the_tracking_server(
+def test_training_survives_the_loss_of_the_tracking_server(
     reference: Project, project: Project, tmp_path: Path
 ) -> None:
     port = server.free_port()
-    away = Project(project.folder, server.variables(port))
+    remote = Project(project.folder, server.variables(port))
     with server.mlflow(tmp_path / "server", port) as process:
-        with away.start("python", "-m", "pipeline.train") as training:
+        with remote.start("python", "-m", "pipeline.train") as training:
             assert training.stdout is not None
             for line in training.stdout:
                 if "epoch 1/" in line:
@@ -60,16 +60,16 @@ def test_training_outlives_the_tracking_server(
     assert "warning: tracking is incomplete" in output
     assert "make track" in output
     assert "Traceback" not in output
-    assert "tracking is incomplete" in away.run("dvc", "repro")
-    assert away.read("dvc.lock") == reference.read("dvc.lock")
-    assert "error: MLflow store" in away.run("python", "-m", "pipeline.track", status=1)
+    assert "tracking is incomplete" in remote.run("dvc", "repro")
+    assert remote.read("dvc.lock") == reference.read("dvc.lock")
+    assert "error: MLflow store" in remote.run("python", "-m", "pipeline.track", status=1)
     with server.mlflow(tmp_path / "server", port):
         for _ in range(2):
-            away.run("python", "-m", "pipeline.track")
-            assert runs(away) == WHOLE
+            remote.run("python", "-m", "pipeline.track")
+            assert runs(remote) == COMPLETE
 
 
-def test_training_outlives_a_locked_database(reference: Project, project: Project) -> None:
+def test_training_survives_a_locked_database(reference: Project, project: Project) -> None:
     project.run("python", "-c", "from pipeline import tracking; tracking.connect('mnist')")
     with sqlite3.connect(project.folder / "mlflow.db", isolation_level=None) as holder:
         holder.execute("BEGIN EXCLUSIVE")
@@ -80,14 +80,14 @@ def test_training_outlives_a_locked_database(reference: Project, project: Projec
     assert "Traceback" not in output
     project.run("dvc", "repro")
     assert project.read("dvc.lock") == reference.read("dvc.lock")
-    assert runs(project) == WHOLE
+    assert runs(project) == COMPLETE
 
 
-def test_corrupt_database_is_one_clear_error_and_nothing_is_lost(project: Project) -> None:
+def test_corrupt_database_is_one_line_and_nothing_is_lost(project: Project) -> None:
     (project.folder / "mlflow.db").write_bytes(b"garbage" * 1000)
     output = project.run("python", "-m", "pipeline.train", status=1)
     assert output.splitlines()[-1].startswith("error: MLflow store")
     assert "Traceback" not in output
     (project.folder / "mlflow.db").unlink()
     project.run("dvc", "repro")
-    assert runs(project) == WHOLE
+    assert runs(project) == COMPLETE

@@ -1,4 +1,4 @@
-"""Every way to get at a model and at what it answers, with the real tools."""
+"""Every way to load a model and to predict with it, with the real tools."""
 
 import json
 import signal
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.helpers import server
 from tests.helpers.project import Project
@@ -40,7 +41,7 @@ print(json.dumps({
 """
 
 
-def test_every_way_of_reloading_gives_the_same_answers(sample: Project) -> None:
+def test_every_way_of_loading_gives_the_same_predictions(sample: Project) -> None:
     recorded = json.loads(sample.read("reports/metrics.json"))["test_accuracy"]
     answers = json.loads(sample.python(PREDICT_ALL))
     assert set(answers["accuracy"].values()) == {recorded}
@@ -56,12 +57,12 @@ def test_every_way_of_reloading_gives_the_same_answers(sample: Project) -> None:
 
 
 @contextmanager
-def served(project: Project, address: str) -> Iterator[str]:
+def served(project: Project, uri: str) -> Iterator[str]:
     """`mlflow models serve`, until the block ends."""
     port = server.free_port()
     command = ["mlflow", "models", "serve", "--env-manager", "local", "--port", str(port)]
     process = subprocess.Popen(
-        [*command, "--model-uri", address],
+        [*command, "--model-uri", uri],
         cwd=project.folder,
         env=project.environment(),
         stdout=subprocess.DEVNULL,
@@ -76,33 +77,27 @@ def served(project: Project, address: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "address", ["models/model.keras", "models:/mnist-sample-classifier@champion", "git:HEAD"]
+    "uri", ["models/model.keras", "models:/mnist-sample-classifier@champion", "git:HEAD"]
 )
-def test_predict_reads_digits_from_image_files(
-    sample: Project, tmp_path: Path, address: str
-) -> None:
-    from PIL import Image
-
+def test_predict_reads_digits_from_image_files(sample: Project, tmp_path: Path, uri: str) -> None:
     images = np.load(sample.folder / "data/prepared/test_images.npy")
     labels = np.load(sample.folder / "data/prepared/test_labels.npy")
     rows = sample.read("reports/predictions.csv").splitlines()[1:]
     right = [i for i, row in enumerate(rows) if row.split(",")[1] == row.split(",")[2]][::200]
     paths = []
     for i in right:
-        # Ink on paper, as a scanner sees it.
+        # Dark ink on light paper, as from a scanner.
         paths.append(str(tmp_path / f"{i}.png"))
         Image.fromarray(255 - images[i]).save(paths[-1])
-    output = sample.run("python", "-m", "pipeline.predict", "--model", address, *paths)
+    output = sample.run("python", "-m", "pipeline.predict", "--model", uri, *paths)
     answers = [line.split("\t") for line in output.splitlines()]
     assert [path for path, _, _ in answers] == paths
     assert [int(digit) for _, digit, _ in answers] == labels[right].tolist()
 
 
-def test_predict_answers_the_good_files_and_says_which_was_bad(
+def test_predict_reads_the_good_files_and_names_the_bad_ones(
     sample: Project, tmp_path: Path
 ) -> None:
-    from PIL import Image
-
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     Image.new("L", (28, 28)).save(good)
     bad.write_text("not an image")
@@ -116,11 +111,9 @@ def test_predict_answers_the_good_files_and_says_which_was_bad(
 
 
 def test_mistakes_are_drawn(sample: Project) -> None:
-    from PIL import Image
-
     rows = [row.split(",") for row in sample.read("reports/predictions.csv").splitlines()[1:]]
     mistakes = sum(actual != predicted for _, actual, predicted, _ in rows)
-    assert mistakes >= 10, "two rows of five pictures are looked at below"
+    assert mistakes >= 10, "the picture needs two rows of five digits"
     pixels = np.asarray(Image.open(sample.folder / "reports/mistakes.png").convert("L"))
     for column in range(5):
         width = pixels.shape[1] // 5
@@ -139,7 +132,7 @@ def test_pulled_results_need_no_repro(sample: Project, tmp_path: Path) -> None:
     assert cloned.repro() == []
     assert not (clone / "mlflow.db").exists()
 
-    # Its store knows nothing of the model: evaluate writes the run anew.
+    # The store of the clone does not have the model's run: evaluate restores it.
     assert cloned.repro("--force", "--single-item", "evaluate") == ["evaluate"]
     assert cloned.run("git", "diff", "dvc.lock") == ""
     assert cloned.runs() == 1

@@ -1,4 +1,4 @@
-"""Training that is stopped, fails, or goes on from where another left, with the real tools."""
+"""Training that is stopped, fails, or continues from another model, with the real tools."""
 
 import json
 import signal
@@ -35,7 +35,7 @@ def test_killed_pipeline_ends_in_the_same_bytes_and_one_run(
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"]
 )
-def test_training_that_is_stopped_is_marked_and_goes_on(
+def test_training_that_is_stopped_is_marked_and_resumed(
     edited: Project, number: signal.Signals, status: int
 ) -> None:
     edited.write("params.yaml", f"data: mnist_sample\ntrain: {{seed: {status}}}\n")
@@ -43,7 +43,7 @@ def test_training_that_is_stopped_is_marked_and_goes_on(
     train = ["python", "-m", "pipeline.train"]
     assert edited.stop_when("epoch 2/", train, number) == status
     assert _newest(edited)[0] == "KILLED"
-    # What shapes no result may change before it goes on.
+    # A setting that changes no result may differ when the training is resumed.
     again = "tracking: {run_name: again}\n"
     edited.write("params.yaml", edited.read("params.yaml") + again)
     edited.run("dvc", "repro", "compose")
@@ -51,7 +51,7 @@ def test_training_that_is_stopped_is_marked_and_goes_on(
     assert _newest(edited) == ["FINISHED", 4, None]
 
 
-def test_training_that_fails_says_why_in_one_line_and_in_its_run(edited: Project) -> None:
+def test_training_that_fails_gives_the_reason_in_one_line_and_in_its_run(edited: Project) -> None:
     edited.write("params.yaml", "data: mnist_sample\noptimizer: {learning_rate: 3.0e+38}\n")
     edited.run("dvc", "repro", "prepare")
     output = edited.run("python", "-m", "pipeline.train", status=1)
@@ -75,24 +75,24 @@ def _newest(project: Project) -> list[Any]:
     )
 
 
-def test_training_goes_on_from_where_it_was_left(edited: Project) -> None:
+def test_training_continues_from_an_earlier_model(edited: Project) -> None:
     first = edited.python(RUN_OF_MODEL)
     edited.write(
         "params.yaml",
         "data: mnist_sample\nschedule: constant\n"
         "train: {init_from: models/model.keras, epochs: 3}\noptimizer: {learning_rate: 1.0e-4}\n",
     )
-    # DVC removes the model before it trains; that it was, dvc.lock knows, after a kill too.
+    # DVC removes the model before training. dvc.lock still has its digest, even after a kill.
     edited.kill_when("epoch 1/")
     edited.repro()
     assert edited.python(PARENT_OF_MODEL) == first
     history = [line.split(",") for line in edited.read("models/history.csv").splitlines()[1:]]
     assert len(history) == 3
-    assert float(history[0][4]) > 0.9, "it begins where the first ended"
-    for address in (f"runs:/{first}/model", "git:HEAD"):
+    assert float(history[0][4]) > 0.9, "it starts with the weights of the first training"
+    for uri in (f"runs:/{first}/model", "git:HEAD"):
         edited.write(
             "params.yaml",
-            f"data: mnist_sample\ntrain: {{epochs: 1, init_from: '{address}'}}\n",
+            f"data: mnist_sample\ntrain: {{epochs: 1, init_from: '{uri}'}}\n",
         )
         assert "train" in edited.repro("train")
         assert edited.python(PARENT_OF_MODEL) == first

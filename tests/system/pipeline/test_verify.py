@@ -21,19 +21,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_verify_finds_the_same_files(project: Project) -> None:
     before = project.run("git", "status", "--porcelain")
     output = project.run("python", "-m", "pipeline.verify")
-    assert output.splitlines()[-1] == "21 of 21 files are as dvc.lock says"
+    assert output.splitlines()[-1] == "21 of 21 files match dvc.lock"
     assert project.run("git", "status", "--porcelain") == before
-    assert project.runs() == 1, "it keeps its run to itself"
+    assert project.runs() == 1, "its run is not in the store of the project"
 
 
 def test_verify_names_each_file_that_differs(project: Project, tmp_path: Path) -> None:
-    """In a clone whose dvc.lock says of some files what is not so."""
+    """In a clone whose dvc.lock has wrong digests of some files."""
     project.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
     lock = yaml.safe_load(clone.read("dvc.lock"))
     stages = lock["stages"]
     stages["train"]["outs"][0]["md5"] = "0" * 32
-    # Of one folder the list of its files is known, and one of them another; of one it is not.
+    # The list of one folder is in the cache, with one wrong digest; that of the other is not.
     raw, prepared = stages["fetch"]["outs"][0], stages["prepare"]["outs"][0]
     cache = project.folder / ".dvc/cache/files/md5"
     listed = json.loads((cache / raw["md5"][:2] / raw["md5"][2:]).read_text())
@@ -53,7 +53,7 @@ def test_verify_names_each_file_that_differs(project: Project, tmp_path: Path) -
     ]
 
 
-def test_verify_compares_equal_inputs_alone(project: Project, tmp_path: Path) -> None:
+def test_verify_refuses_changed_inputs(project: Project, tmp_path: Path) -> None:
     project.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
     clone.write("pipeline/data/idx.py", clone.read("pipeline/data/idx.py") + "# a line\n")

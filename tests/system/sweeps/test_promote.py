@@ -1,4 +1,4 @@
-"""The best trial as a preset: what it composes to, and what the real stage makes of it."""
+"""The preset of the best trial: what it composes to, and what the real stage trains with it."""
 
 import json
 
@@ -8,7 +8,7 @@ from tests.helpers.project import Project
 
 pytestmark = pytest.mark.slow
 
-SEARCH = """
+SWEEP = """
 name: digits
 metric: val_accuracy
 direction: maximize
@@ -31,7 +31,7 @@ params:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     params = "data: mnist_sample\nexperiment: debug\ntrain.epochs: 3\nmodel: null\n"
     project = Project.copy(tmp_path_factory.mktemp("promote"), params)
-    project.write("conf/sweep/digits.yaml", SEARCH)
+    project.write("conf/sweep/digits.yaml", SWEEP)
     project.run("python", "-m", "pipeline.sweep", "sweep=digits")
     return project
 
@@ -61,9 +61,9 @@ def test_promoted_trial_gives_its_metric_to_the_bit(project: Project) -> None:
 
 
 def test_preset_composes_to_the_trial(project: Project) -> None:
-    """Whatever was searched: groups, values, lists, and what the base already changed."""
+    """Whatever the sweep varies: groups, values, lists, and keys that the base already sets."""
     code = """
-from pipeline import config
+from pipeline.config.composition import compose
 from pipeline.promote import _preset
 from pathlib import Path
 for n, overrides in enumerate((
@@ -74,11 +74,11 @@ for n, overrides in enumerate((
 )):
     path = Path(f"conf/experiment/try_{n}.yaml")
     path.write_text(_preset(path.stem, overrides, ""))
-    assert config.compose([f"experiment={path.stem}"]) == config.compose(overrides), overrides
+    assert compose([f"experiment={path.stem}"]) == compose(overrides), overrides
     path.unlink()
-print("same")
+print("equal")
 """
-    assert project.python(code) == "same"
+    assert project.python(code) == "equal"
 
 
 def test_unknown_study_is_one_line(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""Searches with the real tools, on the tiny data set: stopped in every way, they end whole."""
+"""Sweeps with the real tools on the tiny data set. However they are stopped, they end complete."""
 
 import csv
 import os
@@ -16,14 +16,14 @@ import pytest
 
 from tests.helpers import server, sweeps, tiny
 from tests.helpers.project import Project
-from tests.helpers.sweeps import check, counted, runs, trials, workers
+from tests.helpers.sweeps import check, finished, runs, trials, workers
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose data are the tiny ones, prepared, and whose trainings take a moment."""
+    """A project that has prepared the tiny data set. Its trainings take a moment."""
     folder = tmp_path_factory.mktemp("sweep")
     raw = tiny.write_raw(folder / "raw", tiny.split(150), tiny.split(60, seed=1))
     (folder / "project").mkdir()
@@ -36,12 +36,12 @@ def command(*arguments: str) -> list[str]:
     return ["python", "-m", "pipeline.sweep", "sweep=tiny", *arguments]
 
 
-def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
+def test_sweep_prunes_records_failures_and_resumes(project: Project) -> None:
     make = ["make", "-o", ".venv/.requirements.txt.ready", "sweep", "SWEEP=tiny"]
     output = project.run(*make, "TRIALS=10", "WORKERS=2", "ARGS=model.activation=relu")
     assert output.count("\ntrial ") == 10
     check(project, "tiny", 10)
-    ended = counted(project, "tiny")
+    ended = finished(project, "tiny")
     states = Counter(trial["state"] for trial in ended)
     assert all(states[state] for state in ("COMPLETE", "PRUNED", "FAIL")), states
     for trial in ended:
@@ -51,17 +51,17 @@ def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
         if trial["state"] == "COMPLETE":
             best = min(trial["attrs"]["history"], key=lambda row: row["val_loss"])
             assert trial["value"] == best["val_loss"]
-    # The same command with more trials keeps these; with as many it does nothing.
+    # The same command with as many trials does nothing; with more it keeps the earlier ones.
     assert "\ntrial " not in project.run(*command("sweep.trials=10"))
     shown = _on_terminal(project, *command())
     assert len(re.findall(r"(?<!best is )trial \d+: ", shown)) == 2
     assert re.search(r"tiny: .* 12/12 .*0 running, \d+ pruned, \d+ failed, best \d", shown)
     check(project, "tiny", 12)
-    assert counted(project, "tiny")[:10] == ended
+    assert finished(project, "tiny")[:10] == ended
     parent, children = runs(project, "tiny")
     assert {"trials.csv", "history.png", "slices.png", "parallel.png"} <= set(parent["artifacts"])
     assert {run["tags"]["process.id"] for run in children} != {parent["tags"]["process.id"]}
-    complete = [t for t in counted(project, "tiny") if t["state"] == "COMPLETE"]
+    complete = [t for t in finished(project, "tiny") if t["state"] == "COMPLETE"]
     best = min(complete, key=lambda trial: trial["value"])
     assert parent["tags"]["best.trial"] == str(best["number"])
     child = children[0]
@@ -73,28 +73,28 @@ def test_search_prunes_records_failures_and_goes_on(project: Project) -> None:
 
 
 def _on_terminal(project: Project, *command: str) -> str:
-    """Run a command whose output is a terminal; return what that shows, one line over another."""
-    ours, its = pty.openpty()
-    termios.tcsetwinsize(its, (40, 200))
+    """Run a command on a terminal; return what the terminal received."""
+    reader, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 200))
     process = subprocess.Popen(
         command,
         cwd=project.folder,
         env=project.environment(),
         stdin=subprocess.DEVNULL,
-        stdout=its,
-        stderr=its,
+        stdout=terminal,
+        stderr=terminal,
     )
-    os.close(its)
+    os.close(terminal)
     shown = b""
-    with suppress(OSError):  # on Linux this is how the other side's end is told
-        while part := os.read(ours, 4096):
+    with suppress(OSError):  # how Linux reports that the process has ended
+        while part := os.read(reader, 4096):
             shown += part
-    os.close(ours)
+    os.close(reader)
     assert process.wait() == 0, shown.decode()
     return shown.decode().replace("\r\n", "\n")
 
 
-def test_other_question_under_the_same_name_is_refused(project: Project) -> None:
+def test_other_settings_under_the_same_name_are_refused(project: Project) -> None:
     project.run(*command("sweep.name=asked", "sweep.trials=1"))
     for change in ("train.epochs=2", "model.activation=tanh", "prepare.seed=1"):
         output = project.run(*command("sweep.name=asked", "sweep.trials=2", change), status=1)
@@ -102,7 +102,7 @@ def test_other_question_under_the_same_name_is_refused(project: Project) -> None
             "error: the sweep asked was started with a different search space or settings" in output
         )
         assert (change.split("=")[0] if "prepare" not in change else "data") in output
-    assert len(counted(project, "asked")) == 1
+    assert len(finished(project, "asked")) == 1
 
 
 def test_mistake_is_one_line_before_any_trial(project: Project) -> None:
@@ -110,7 +110,7 @@ def test_mistake_is_one_line_before_any_trial(project: Project) -> None:
         "sweep.trails=3",
         "model.width=8",
         "sweep.params.model.depht='range(1,3)'",
-        "sweep.pruner={_target_: optuna.pruners.NopPruner}",  # a merge: the former's arguments stay
+        "sweep.pruner={_target_: optuna.pruners.NopPruner}",  # merged with the default's
         "sweep.sampler._target_=optuna.pruners.NopPruner",
     ):
         output = project.run(*command("sweep.name=mistake", argument), status=1)
@@ -119,23 +119,23 @@ def test_mistake_is_one_line_before_any_trial(project: Project) -> None:
     assert not (project.folder / ".sweeps/mistake/journal").exists()
 
 
-def test_hopeless_search_stops(project: Project) -> None:
+def test_sweep_with_too_many_failures_stops(project: Project) -> None:
     output = project.run(
-        *command("sweep.name=hopeless", "sweep.max_failed_fraction=0.1", "sweep.trials=90"),
+        *command("sweep.name=failing", "sweep.max_failed_fraction=0.1", "sweep.trials=90"),
         status=1,
     )
     assert "trials failed, more than sweep.max_failed_fraction, 0.1" in output
     assert "the loss is" in output.splitlines()[-1]
-    assert runs(project, "hopeless")[0]["status"] == "FAILED"
+    assert runs(project, "failing")[0]["status"] == "FAILED"
 
 
 def test_killed_workers_and_parents_lose_no_trial(project: Project) -> None:
-    """Kill -9 of a worker and of the parent, then Ctrl-C; at last to the end, all one command."""
+    """Kill a worker, then the parent, then press Ctrl-C; the same command resumes each time."""
     again = command("sweep.name=killed", "sweep.trials=14")
     process = project.start(*again)
     _wait_for_trials(process, 2)
     workers(process)[0].kill()
-    _wait_for_trials(process, 2)  # it goes on
+    _wait_for_trials(process, 2)  # the sweep continues
     orphans = workers(process)
     process.kill()
     process.communicate()
@@ -146,15 +146,15 @@ def test_killed_workers_and_parents_lose_no_trial(project: Project) -> None:
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=120)
     assert (process.returncode, output.strip()) == (130, "interrupted")
-    assert len(counted(project, "killed")) >= 6
+    assert len(finished(project, "killed")) >= 6
     assert runs(project, "killed")[0]["status"] == "KILLED"
     project.run(*again)
     check(project, "killed", 14)
-    assert any(t["attrs"].get("void") == "its process died" for t in trials(project, "killed"))
+    assert any(t["attrs"].get("discarded") == "its worker died" for t in trials(project, "killed"))
 
 
 def _wait_for_trials(process: "subprocess.Popen[str]", count: int) -> None:
-    """Read what a search prints until so many trials have ended."""
+    """Read what a sweep prints until `count` trials have ended."""
     assert process.stdout is not None
     output = []
     for line in process.stdout:
@@ -165,11 +165,11 @@ def _wait_for_trials(process: "subprocess.Popen[str]", count: int) -> None:
     raise AssertionError("".join(output))
 
 
-def test_search_outlives_the_tracking_server(project: Project, tmp_path: Path) -> None:
+def test_sweep_survives_the_loss_of_the_tracking_server(project: Project, tmp_path: Path) -> None:
     port = server.free_port()
-    away = Project(project.folder, server.variables(port))
+    remote = Project(project.folder, server.variables(port))
     again = command("sweep.name=away", "sweep.trials=6")
-    with server.mlflow(tmp_path / "server", port) as tracking, away.start(*again) as process:
+    with server.mlflow(tmp_path / "server", port) as tracking, remote.start(*again) as process:
         _wait_for_trials(process, 2)
         server.end(tracking)
         assert process.stdout is not None
@@ -177,20 +177,20 @@ def test_search_outlives_the_tracking_server(project: Project, tmp_path: Path) -
     assert process.returncode == 0, output
     assert "warning: tracking is incomplete" in output
     assert "Traceback" not in output
-    ended = counted(away, "away")
+    ended = finished(remote, "away")
     assert len(ended) == 6
     with server.mlflow(tmp_path / "server", port):
-        assert "\ntrial " not in away.run(*again)
-        check(away, "away", 6)
-    assert counted(away, "away") == ended
+        assert "\ntrial " not in remote.run(*again)
+        check(remote, "away", 6)
+    assert finished(remote, "away") == ended
 
 
 def test_seeds_are_replicates(project: Project) -> None:
     output = project.run("python", "-m", "pipeline.sweep", "sweep=seeds", "sweep.trials=3")
     assert "standard deviation" in output
     assert "3 seeds" in output
-    values = [trial["value"] for trial in counted(project, "seeds")]
+    values = [trial["value"] for trial in finished(project, "seeds")]
     assert f"mean {sum(values) / 3:.4f}" in output
     assert "best is" not in output
     refused = project.run("python", "-m", "pipeline.promote", "seeds", status=1)
-    assert "error: seeds: its trials differ in their seeds alone" in refused
+    assert "error: seeds: its trials differ only in their seeds" in refused

@@ -2,20 +2,20 @@ import pickle
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+import mlflow
+import mlflow.pyfunc
 import pytest
 import yaml
 
 from pipeline.artifacts.uri import initial_model, resolve_model
 from pipeline.system.errors import UserError
+from tests.helpers.pickles import Payload
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """An MLflow store with one experiment."""
-    import mlflow
-
     folder = tmp_path_factory.mktemp("store")
     before = mlflow.get_tracking_uri()
     uri = f"sqlite:///{folder}/mlflow.db"
@@ -28,12 +28,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     mlflow.set_tracking_uri(before)
 
 
-def test_path_is_its_own_file(tmp_path: Path) -> None:
+def test_path_leads_to_itself(tmp_path: Path) -> None:
     with resolve_model(str(tmp_path / "a.keras")) as path:
         assert path == tmp_path / "a.keras"
 
 
-def test_model_to_train_on_from_must_be_there(tmp_path: Path) -> None:
+def test_initial_model_must_exist(tmp_path: Path) -> None:
     with initial_model(None) as path:
         assert path is None
     with pytest.raises(UserError, match=r"train\.init_from: there is no model file .*a\.keras"):
@@ -46,7 +46,7 @@ def test_unknown_revision_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "address",
+    "uri",
     [
         "models:/nobody@champion",
         "models:/nobody/1",
@@ -58,14 +58,12 @@ def test_unknown_revision_is_named() -> None:
         "runs:/",
     ],
 )
-def test_unknown_model_is_named(address: str, store: None) -> None:
-    with pytest.raises(UserError, match=rf"^{address} is not a Keras model in sqlite.*$"):
-        resolve_model(address).__enter__()
+def test_unknown_model_is_named(uri: str, store: None) -> None:
+    with pytest.raises(UserError, match=rf"^{uri} is not a Keras model in sqlite.*$"):
+        resolve_model(uri).__enter__()
 
 
-def test_every_address_in_mlflow_leads_to_the_file(store: None, tmp_path: Path) -> None:
-    import mlflow
-
+def test_every_mlflow_uri_leads_to_the_file(store: None, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data/model.keras").write_bytes(b"weights")
     client = mlflow.MlflowClient()
@@ -76,26 +74,16 @@ def test_every_address_in_mlflow_leads_to_the_file(store: None, tmp_path: Path) 
     client.create_registered_model("reader")
     client.create_model_version("reader", f"{run.info.artifact_uri}/model")
     client.set_registered_model_alias("reader", "champion", "1")
-    for address in (
+    for uri in (
         f"runs:/{run.info.run_id}/model",
         f"runs:/{run.info.run_id}/model/",
         f"models:/{model_id}",
         "models:/reader/1",
         "models:/reader@champion",
     ):
-        with resolve_model(address) as path:
+        with resolve_model(uri) as path:
             assert path.read_bytes() == b"weights"
         assert not path.exists()
-
-
-class Payload:
-    """What a pickle runs when it is read: here, it creates a file."""
-
-    def __init__(self, created: Path) -> None:
-        self.created = created
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.created,)
 
 
 PICKLED = {
@@ -121,18 +109,16 @@ PICKLED = {
 def test_pickled_model_is_refused_and_not_unpickled(
     store: None, tmp_path: Path, flavor: str
 ) -> None:
-    import mlflow.pyfunc
-
     executed, folder = tmp_path / "executed", tmp_path / "model"
     folder.mkdir()
     (folder / "model.pkl").write_bytes(pickle.dumps(Payload(executed)))
     (folder / "MLmodel").write_text(yaml.safe_dump({"flavors": PICKLED[flavor]}))
     with mlflow.start_run() as run:
         mlflow.log_artifacts(str(folder), "model")
-    address = f"runs:/{run.info.run_id}/model"
-    with pytest.raises(UserError, match=f"{address} is not a Keras model in sqlite"):
-        resolve_model(address).__enter__()
+    uri = f"runs:/{run.info.run_id}/model"
+    with pytest.raises(UserError, match=f"{uri} is not a Keras model in sqlite"):
+        resolve_model(uri).__enter__()
     assert not executed.exists()
-    with suppress(AttributeError):  # what was unpickled is no model
-        mlflow.pyfunc.load_model(address)
-    assert executed.exists(), "the pickle is harmless: the test proves nothing"
+    with suppress(AttributeError):  # the unpickled object is not a model
+        mlflow.pyfunc.load_model(uri)
+    assert executed.exists(), "the pickle is harmless, so this test proves nothing"

@@ -15,9 +15,9 @@ ARRAYS = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=4, min_side=
 
 @given(ARRAYS)
 def test_round_trip_keeps_every_byte(array: NDArray[np.uint8]) -> None:
-    back = idx.parse(idx.dump(array))
-    assert back.dtype == np.uint8
-    np.testing.assert_array_equal(back, array, strict=True)
+    parsed = idx.parse(idx.dump(array))
+    assert parsed.dtype == np.uint8
+    np.testing.assert_array_equal(parsed, array, strict=True)
 
 
 def test_non_contiguous_array_is_stored_in_row_major_order() -> None:
@@ -37,7 +37,7 @@ def test_known_file() -> None:
     | st.binary(max_size=64).map(lambda rest: b"\0\0\x08" + rest)
     | st.sampled_from(idx_files()).flatmap(mutations)
 )
-def test_arbitrary_bytes_are_an_array_or_a_value_error(content: bytes) -> None:
+def test_arbitrary_bytes_give_an_array_or_a_value_error(content: bytes) -> None:
     try:
         array = idx.parse(content)
     except ValueError:
@@ -56,7 +56,7 @@ def test_cut_or_lengthened_file_is_refused(array: NDArray[np.uint8], data: st.Da
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "0 bytes"),
         (b"<html></html>", "<htm"),
@@ -65,17 +65,17 @@ def test_cut_or_lengthened_file_is_refused(array: NDArray[np.uint8], data: st.Da
         (bytes([0, 0, 8, 0]), "no dimensions"),
         (bytes([0, 0, 8, 3, 0, 0, 0, 1]), "cut off"),
         (struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3), "has 16 bytes"),
-        # As long as promised, yet of shapes that NumPy has not.
+        # The length is right, but NumPy has no arrays of these shapes.
         (struct.pack(">HBB65IB", 0, 8, 65, *[1] * 65, 7), "dimension"),
         (struct.pack(">HBB3I", 0, 8, 3, 0, *[2**32 - 1] * 2), "too big|dimension"),
     ],
 )
-def test_refusal_says_what_is_wrong(content: bytes, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_error_says_what_is_wrong(content: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         idx.parse(content)
 
 
 @pytest.mark.parametrize("array", [np.zeros(3, np.int64), np.array(3, np.uint8)])
-def test_other_arrays_are_not_written(array: NDArray[np.uint8]) -> None:
+def test_array_that_is_not_uint8_or_has_no_dimension_is_refused(array: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match="uint8 arrays"):
         idx.dump(array)

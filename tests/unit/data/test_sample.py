@@ -7,7 +7,7 @@ from pipeline.data.sample import sample_files
 from tests.helpers.configs import MakeConfig
 
 
-def test_sample_is_what_its_config_pins(cfg: MakeConfig) -> None:
+def test_sample_has_the_digests_that_its_config_pins(cfg: MakeConfig) -> None:
     files = cfg("data=mnist_sample").data.files
     contents = sample_files(files)
     for file in (files.train_images, files.train_labels, files.test_images, files.test_labels):

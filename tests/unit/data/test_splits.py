@@ -3,16 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.splits import data_digest, load_split, load_stats, save_split
+from pipeline.data.splits import data_digest, is_prepared, load_split, load_stats, save_split
 from pipeline.system.errors import UserError
 from tests.helpers import tiny
 
 
-def test_saved_split_comes_back(tmp_path: Path) -> None:
+def test_loaded_split_equals_the_saved_one(tmp_path: Path) -> None:
     save_split(tmp_path, "train", tiny.split(9))
-    back = load_split(tmp_path, "train")
-    np.testing.assert_array_equal(back.images, tiny.split(9).images, strict=True)
-    np.testing.assert_array_equal(back.labels, tiny.split(9).labels, strict=True)
+    loaded = load_split(tmp_path, "train")
+    np.testing.assert_array_equal(loaded.images, tiny.split(9).images, strict=True)
+    np.testing.assert_array_equal(loaded.labels, tiny.split(9).labels, strict=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY", b"\x80\x04N."])
@@ -31,17 +31,38 @@ def test_cut_off_split_is_named(tmp_path: Path) -> None:
         load_split(tmp_path, "train")
 
 
-def test_missing_data_say_which_stage_makes_them(tmp_path: Path) -> None:
+def test_error_for_missing_data_names_the_stage_to_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="dvc repro prepare"):
         load_split(tmp_path, "train")
     with pytest.raises(UserError, match="dvc repro prepare"):
         load_stats(tmp_path)
 
 
-def test_digest_changes_with_the_content_alone(tmp_path: Path) -> None:
+def test_digest_depends_only_on_the_content(tmp_path: Path) -> None:
     for folder, seed in (("one", 0), ("two", 0), ("three", 1)):
         for name in ("train", "validation"):
             save_split(tmp_path / folder, name, tiny.split(9, seed))
     assert data_digest(tmp_path / "one") == data_digest(tmp_path / "two")
     assert data_digest(tmp_path / "one") != data_digest(tmp_path / "three")
     assert data_digest(tmp_path / "one") != data_digest(tmp_path / "one", ["train"])
+
+
+def test_damaged_stats_are_named(tmp_path: Path) -> None:
+    (tmp_path / "stats.json").write_text("{")
+    with pytest.raises(UserError, match=r"stats\.json is not JSON: .*dvc repro -f prepare"):
+        load_stats(tmp_path)
+
+
+def test_digest_of_missing_data_names_the_file(tmp_path: Path) -> None:
+    save_split(tmp_path, "train", tiny.split(9))
+    with pytest.raises(
+        UserError, match=r"validation_images\.npy is missing: run `dvc repro prepare`"
+    ):
+        data_digest(tmp_path)
+
+
+def test_folder_is_prepared_once_it_has_its_last_file(tmp_path: Path) -> None:
+    save_split(tmp_path, "train", tiny.split(9))
+    assert not is_prepared(tmp_path)
+    (tmp_path / "stats.json").write_text("{}")
+    assert is_prepared(tmp_path)

@@ -1,4 +1,7 @@
+import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +12,34 @@ from pipeline.sweeps.storage import PROCESS, Store
 from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import complete_trials
 from pipeline.system import process
+from tests.helpers.configs import changed
+from tests.helpers.tasks import task_of
+
+
+@dataclass(frozen=True)
+class DeadlyTask(Task):
+    """Kills the process that receives it, before that imports TensorFlow."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (9,)
+
+
+def test_worker_that_dies_is_reported_with_its_exit_code(store: Store, tmp_path: Path) -> None:
+    task = task_of(store, tmp_path)
+    deadly = DeadlyTask(**{**vars(task), "sweep": changed(task.sweep, workers=2)})
+    assert "a worker process died (exit code 9)" in launch_local.launch("", deadly)
+
+
+@pytest.mark.slow  # imports TensorFlow in the worker
+def test_reason_of_a_worker_that_ends_early_is_returned(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    base = ["data=mnist_sample", "data.mirrors=[/nowhere]"]
+    task = task_of(store, tmp_path / "missing", base=base)
+    one_worker = Task(**{**vars(task), "sweep": changed(task.sweep, workers=1)})
+    reason = launch_local.launch("", one_worker)
+    assert "UserError: no mirror has train-images" in reason
 
 
 @pytest.mark.slow

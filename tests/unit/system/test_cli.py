@@ -7,7 +7,7 @@ from pipeline.system import cli
 from pipeline.system.errors import UserError
 
 
-def fails(error: BaseException) -> int:
+def fail(error: BaseException) -> int:
     raise error
 
 
@@ -19,7 +19,7 @@ def test_exit_status_is_the_commands_own(returned: int | None, status: int | Non
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "said"),
+    ("error", "status", "message"),
     [
         (UserError("train.epochs: missing"), 1, "error: train.epochs: missing\n"),
         (
@@ -30,46 +30,46 @@ def test_exit_status_is_the_commands_own(returned: int | None, status: int | Non
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
-def test_users_mistake_is_one_line(
-    error: BaseException, status: int, said: str, capsys: pytest.CaptureFixture[str]
+def test_error_of_the_user_is_one_line(
+    error: BaseException, status: int, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exit_:
-        cli.run(lambda: fails(error))
+        cli.run(lambda: fail(error))
     assert exit_.value.code == status
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == message
 
 
 def test_bug_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
-        cli.run(lambda: fails(ZeroDivisionError()))
+        cli.run(lambda: fail(ZeroDivisionError()))
 
 
 @pytest.mark.parametrize(
     ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
-def test_signal_waits_until_it_is_looked_for(
+def test_signal_is_held_until_it_is_checked(
     number: signal.Signals, raised: type[BaseException]
 ) -> None:
     before = signal.getsignal(number)
     passed = []
-    with pytest.raises(raised) as told, cli.signals_held():  # noqa: PT012
+    with pytest.raises(raised) as error, cli.signals_held():  # noqa: PT012
         os.kill(os.getpid(), number)
         passed.append("the signal")
         cli.check_signals()
         passed.append("the check")
     assert passed == ["the signal"]
-    assert number == signal.SIGINT or told.value.args == (128 + number,)
+    assert number == signal.SIGINT or error.value.args == (128 + number,)
     with pytest.raises(raised), cli.signals_held():
         os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
-    cli.check_signals()  # it is over
+    cli.check_signals()  # no signal is held any more
 
 
-def test_second_signal_does_not_wait() -> None:
+def test_second_signal_is_not_held() -> None:
     with pytest.raises(KeyboardInterrupt), cli.signals_held():  # noqa: PT012
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
-        raise AssertionError("it waited")
+        raise AssertionError("the second signal was held")
 
 
 def test_stage_refuses_arguments(

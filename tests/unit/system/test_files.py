@@ -9,14 +9,21 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.paths import REPOSITORY
-from pipeline.system.files import atomic_write, sha256, write_json, write_text
+from pipeline.system.files import (
+    atomic_write,
+    remove_parts,
+    sha256,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_file_appears_whole_at_the_end(tmp_path: Path) -> None:
+def test_file_appears_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file"
     with atomic_write(path) as file:
         file.write(b"half")
@@ -57,7 +64,7 @@ def test_killed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
-def test_file_may_be_read_by_whom_the_umask_lets(tmp_path: Path, umask: int, mode: int) -> None:
+def test_file_has_the_permissions_of_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
     before = os.umask(umask)
     try:
         write_text(tmp_path / "file", "text")
@@ -79,7 +86,7 @@ def test_json_has_sorted_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_json_refuses_what_json_cannot_say(tmp_path: Path, value: float) -> None:
+def test_json_refuses_nan_and_infinity(tmp_path: Path, value: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "file", {"loss": value})
     assert names(tmp_path) == []
@@ -89,3 +96,34 @@ def test_sha256_is_of_the_whole_file(tmp_path: Path) -> None:
     content = os.urandom(3_000_000)
     (tmp_path / "file").write_bytes(content)
     assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_csv_has_a_header_and_quotes_its_cells(tmp_path: Path) -> None:
+    write_csv(tmp_path / "file", [{"a": 1, "b": 'x, "y"\n'}, {"a": None, "b": 0.1 + 0.2}])
+    assert (tmp_path / "file").read_bytes() == b'a,b\n1,"x, ""y""\n"\n,0.30000000000000004\n'
+
+
+def test_parts_that_killed_processes_left_are_removed(tmp_path: Path) -> None:
+    left = [".file.abc.part", ".other.abc.part", ".hidden", "file.part", ".file.part.txt"]
+    for name in left:
+        (tmp_path / name).touch()
+    remove_parts(tmp_path, "file")
+    assert names(tmp_path) == sorted(left[1:])
+    remove_parts(tmp_path)
+    assert names(tmp_path) == sorted(left[2:])
+    remove_parts(tmp_path / "missing")
+
+
+def test_error_of_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    """/dev/full would do for a plain write; a limit on the size works for any file."""
+    code = (
+        "import pathlib, resource, signal, sys; from pipeline.system.files import write_text\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\n"
+        "try: write_text(pathlib.Path(sys.argv[1]), 'x' * 100)\n"
+        "except OSError as error: print(error.filename)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "file")]
+    result = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    assert result.stdout == f"{tmp_path / 'file'}\n"
+    assert names(tmp_path) == []

@@ -12,7 +12,7 @@ from tests.helpers.configs import MakeConfig, changed, without_speed
 
 
 class Killed(BaseException):
-    """Stands for a kill: nothing catches it, nothing is saved on its account."""
+    """Stands for a kill: nothing catches it, and nothing is saved because of it."""
 
 
 def kill_after(epoch: int) -> Callable[[int, dict[str, float]], None]:
@@ -37,7 +37,7 @@ def equal(one: State, two: State) -> bool:
     )
 
 
-def test_newest_state_comes_back(tmp_path: Path) -> None:
+def test_newest_state_is_loaded(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "c")
     assert checkpoints.load() is None
     for epochs in (1, 2, 10):
@@ -57,7 +57,7 @@ def test_newest_state_comes_back(tmp_path: Path) -> None:
     ],
     ids=["truncated", "empty", "text", "a bit flipped"],
 )
-def test_damaged_checkpoint_is_set_aside_for_the_one_before(
+def test_damaged_checkpoint_is_renamed_and_the_previous_one_loaded(
     tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     checkpoints = Checkpoints(tmp_path)
@@ -72,7 +72,7 @@ def test_damaged_checkpoint_is_set_aside_for_the_one_before(
     assert newest.with_name(f"damaged-{newest.name}").exists()
 
 
-def test_checkpoints_wait_until_training_has_paid_for_them(tmp_path: Path) -> None:
+def test_checkpoint_that_is_too_expensive_is_skipped(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path)
     big = [np.random.default_rng(0).random(2_000_000)]
     checkpoints.save(State([{"epoch": 1}], big, big, big), last=False)
@@ -80,12 +80,14 @@ def test_checkpoints_wait_until_training_has_paid_for_them(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["epoch-000001"]
 
 
-def test_fingerprint_tells_every_change_that_shapes_the_result(
+def test_fingerprint_changes_with_the_settings_that_change_the_result(
     cfg: MakeConfig, prepared: Path
 ) -> None:
     changes = ["train.seed=1", "optimizer.learning_rate=0.1", "model=rnn", "augment=none"]
-    prints = {fingerprint(cfg(*overrides), prepared) for overrides in ([], *([c] for c in changes))}
-    assert len(prints) == 5
+    fingerprints = {
+        fingerprint(cfg(*overrides), prepared) for overrides in ([], *([c] for c in changes))
+    }
+    assert len(fingerprints) == 5
     same = ["tracking.run_name=x", "evaluate.worst_mistakes=3", "fetch.retries=1"]
     assert fingerprint(cfg(*same), prepared) == fingerprint(cfg(), prepared)
 
@@ -115,7 +117,7 @@ def resumed(cfg: Config, prepared: Path, folder: Path, kills: list[int]) -> Trai
         (["model=softmax", "augment=shift", "optimizer=adagrad", "schedule=cosine"], [3]),
         (["model=mlp", "optimizer=sgd", "schedule=constant", "augment=none"], [5]),
         (
-            # A rate that makes later epochs worse: it stops early, and the best lies behind.
+            # With so high a rate, later epochs are worse: it stops early, after the best epoch.
             [
                 *("model=mlp", "model.batch_norm=true", "optimizer=sgd", "schedule=constant"),
                 *("optimizer.learning_rate=3.0", "train.epochs=30", "train.patience=2"),
@@ -130,13 +132,13 @@ def test_killed_training_ends_in_the_same_bytes(
 ) -> None:
     settings = cfg(*TINY, *overrides)
     whole = train(settings, prepared)
-    again = resumed(settings, prepared, tmp_path / "checkpoints", kills)
-    assert saved(again, tmp_path) == saved(whole, tmp_path)
-    assert without_speed(again.history) == without_speed(whole.history)
+    continued = resumed(settings, prepared, tmp_path / "checkpoints", kills)
+    assert saved(continued, tmp_path) == saved(whole, tmp_path)
+    assert without_speed(continued.history) == without_speed(whole.history)
 
 
 @pytest.mark.slow
-def test_resume_reports_the_epochs_that_lie_behind(
+def test_resumed_training_reports_the_earlier_epochs_too(
     cfg: MakeConfig, prepared: Path, tmp_path: Path
 ) -> None:
     settings = cfg(*TINY, "model=softmax")

@@ -1,0 +1,39 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.config import stages
+from pipeline.config.paths import REPOSITORY
+from pipeline.config.stages import stage_code, stage_names
+
+
+def test_stages_are_in_the_order_in_which_they_run() -> None:
+    assert stage_names() == ["compose", "fetch", "prepare", "train", "evaluate"]
+
+
+@pytest.mark.parametrize("stage", stage_names())
+def test_code_of_a_stage_exists_and_holds_its_own_file(stage: str) -> None:
+    files = stage_code(stage)
+    assert REPOSITORY / f"pipeline/{stage}.py" in files
+    assert files == sorted(set(files))
+    assert [file for file in files if not file.is_file() or file.suffix != ".py"] == []
+
+
+def test_code_is_read_from_dvc_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder stands for the Python files in it, and other dependencies are left out."""
+    for name in ("pipeline/train.py", "pipeline/data/b.py", "pipeline/data/sub/a.py", "conf/a.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "pipeline/data/notes.txt").touch()
+    deps = ["pipeline/train.py", "conf", "data/prepared", "pipeline/data"]
+    dvc = {"stages": {"train": {"cmd": "true", "deps": deps}, "evaluate": {"deps": ["conf"]}}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(dvc, sort_keys=False))
+    monkeypatch.setattr(stages, "REPOSITORY", tmp_path)
+    assert stage_names() == ["train", "evaluate"]
+    assert [str(path.relative_to(tmp_path)) for path in stage_code("train")] == [
+        "pipeline/data/b.py",
+        "pipeline/data/sub/a.py",
+        "pipeline/train.py",
+    ]
+    assert stage_code("evaluate") == []

@@ -1,0 +1,82 @@
+import time
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from optuna.distributions import IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from pipeline.sweeps.parsing import parse_space
+from pipeline.sweeps.progress import show_progress, trial_line
+from pipeline.sweeps.storage import Store
+from pipeline.sweeps.study import ask_trial
+from pipeline.sweeps.trials import DISCARDED, FAILURE, OVERRIDES
+from tests.helpers.studies import random_sweep, run_trials
+
+START = datetime(2020, 1, 1)
+OVERRIDDEN = ["model=mlp", "train.epochs=3"]
+
+
+def trial(state: TrialState, seconds: float = 2.25, **values: Any) -> FrozenTrial:
+    """A trial that has ended."""
+    ended = create_trial(
+        state=state,
+        params={"train.epochs": 3},
+        distributions={"train.epochs": IntDistribution(1, 9)},
+        **{"user_attrs": {OVERRIDES: OVERRIDDEN}, **values},
+    )
+    ended.number = 7
+    ended.datetime_start = START
+    ended.datetime_complete = START + timedelta(seconds=seconds)
+    return ended
+
+
+def test_line_of_a_complete_trial_has_its_value() -> None:
+    line = trial_line(trial(TrialState.COMPLETE, value=0.123456), "val_loss")
+    assert line == "trial 7: val_loss 0.1235, 2.2 s: model=mlp train.epochs=3"
+
+
+def test_line_of_a_pruned_trial_has_its_last_epoch() -> None:
+    pruned = trial(TrialState.PRUNED, intermediate_values={1: 0.5, 2: 0.6})
+    assert trial_line(pruned, "val_loss") == (
+        "trial 7: pruned after epoch 2, 2.2 s: model=mlp train.epochs=3"
+    )
+
+
+def test_line_of_a_failed_trial_has_the_reason() -> None:
+    attributes = {OVERRIDES: OVERRIDDEN, FAILURE: "UserError: the loss is nan"}
+    failed = trial(TrialState.FAIL, user_attrs=attributes)
+    assert trial_line(failed, "val_loss") == (
+        "trial 7: failed, UserError: the loss is nan, 2.2 s: model=mlp train.epochs=3"
+    )
+
+
+def test_each_ended_trial_has_one_line(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """Except those that had ended before, run still, or are discarded."""
+    epochs = {"train.epochs": "range(1, 9)"}
+    run_trials(store, random_sweep(2, **epochs))
+    sweep = random_sweep(9, **epochs)
+    study = store.open()
+    with show_progress(store, sweep, total=9):
+        run_trials(store, random_sweep(4, **epochs))
+        assert ask_trial(study, parse_space(sweep), sweep) is not None
+        discarded = ask_trial(study, parse_space(sweep), sweep)
+        assert discarded is not None
+        discarded.set_user_attr(DISCARDED, "a test")
+        study.tell(discarded, state=TrialState.FAIL)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["trial 2", "trial 3"]
+
+
+def test_line_is_printed_while_the_block_runs(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = random_sweep(1, **{"train.epochs": "range(1, 9)"})
+    with show_progress(store, sweep, total=1):
+        run_trials(store, sweep)
+        printed = ""
+        for _ in range(100):
+            if printed := capsys.readouterr().out:
+                break
+            time.sleep(0.1)
+        assert printed.startswith(f"trial 0: {sweep.metric} ")

@@ -1,0 +1,167 @@
+import csv
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from scipy.stats import t
+
+from pipeline.config.schema import Sweep
+from pipeline.sweeps.parsing import parse_space
+from pipeline.sweeps.results import best_trial_tags, print_summary, spread, write_results
+from pipeline.sweeps.storage import Store, Study
+from pipeline.sweeps.study import ask_trial
+from pipeline.sweeps.trials import FAILURE
+from tests.helpers.configs import changed
+from tests.helpers.studies import random_sweep
+
+PARAMS = {
+    "model": "choice(mlp, cnn)",
+    "model.depth": {"when": "model=mlp", "space": "range(1, 9)"},
+    "optimizer.learning_rate": "tag(log, interval(1e-4, 1e-1))",
+    "train.epochs": 3,
+}
+LOSS = {"metric": "val_loss", "direction": "minimize"}
+
+
+@pytest.fixture
+def sweep() -> Sweep:
+    return changed(random_sweep(9, **PARAMS), **LOSS)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """An empty study whose metric is minimized."""
+    return Store(tmp_path / "study", "digits").create("minimize")
+
+
+def end_trials(study: Study, sweep: Sweep, *values: float) -> None:
+    """Run complete trials with these values."""
+    for value in values:
+        trial = ask_trial(study, parse_space(sweep), sweep)
+        assert trial is not None
+        trial.report(value + 1, 1)
+        trial.report(value, 2)
+        study.tell(trial, value)
+
+
+def end_other_trials(study: Study, sweep: Sweep) -> None:
+    """Run a trial that is pruned after its first epoch, and one that fails."""
+    space = parse_space(sweep)
+    pruned, failed = ask_trial(study, space, sweep), ask_trial(study, space, sweep)
+    assert pruned is not None
+    assert failed is not None
+    pruned.report(0.9, 1)
+    study.tell(pruned, state=TrialState.PRUNED)
+    failed.set_user_attr(FAILURE, 'UserError: "the loss", nan')
+    study.tell(failed, state=TrialState.FAIL)
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    with (folder / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_table_has_a_row_for_each_ended_trial(study: Study, sweep: Sweep, tmp_path: Path) -> None:
+    end_trials(study, sweep, 0.5, 0.25)
+    end_other_trials(study, sweep)
+    write_results(tmp_path / "results", study, sweep, parse_space(sweep))
+    rows = rows_of(tmp_path / "results")
+    assert [row["trial"] for row in rows] == ["0", "1", "2", "3"]
+    assert [row["state"] for row in rows] == ["COMPLETE", "COMPLETE", "PRUNED", "FAIL"]
+    assert [row["val_loss"] for row in rows][:2] == ["0.5", "0.25"]
+    assert [row["epochs"] for row in rows] == ["2", "2", "1", ""]
+    assert [row["failure"] for row in rows] == ["", "", "", 'UserError: "the loss", nan']
+    assert all(float(row["seconds"]) >= 0 for row in rows)
+    assert "train.epochs" not in rows[0], "it is constant"
+    for row, trial in zip(rows, study.trials, strict=True):
+        for name in ("model", "model.depth", "optimizer.learning_rate"):
+            value = trial.params.get(name)
+            assert row[name] == ("" if value is None else str(value))
+
+
+def test_plots_are_drawn_of_what_was_varied(study: Study, sweep: Sweep, tmp_path: Path) -> None:
+    end_trials(study, sweep, *(1 / n for n in range(1, 10)))
+    write_results(tmp_path / "results", study, sweep, parse_space(sweep))
+    files = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
+    assert set(files) == {
+        *("trials.csv", "history.png", "slices.png", "parallel.png", "importances.png"),
+        "curve_model.depth.png",
+    }
+    for name, content in files.items():
+        assert name.endswith(".csv") or content.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_few_trials_give_a_table_and_few_plots(
+    study: Study, sweep: Sweep, tmp_path: Path, count: int
+) -> None:
+    end_trials(study, sweep, *[0.5] * count)
+    end_other_trials(study, sweep)
+    write_results(tmp_path / "results", study, sweep, parse_space(sweep))
+    assert len(rows_of(tmp_path / "results")) == count + 2
+    names = {path.name for path in (tmp_path / "results").iterdir()} - {"trials.csv"}
+    assert names == ({"history.png", "slices.png"} if count else set())
+
+
+@pytest.fixture
+def replicates() -> Sweep:
+    return changed(random_sweep(9, **{"train.seed": "range(0, 9)"}), replicates=True, **LOSS)
+
+
+def test_replicates_have_a_spread_and_no_plots(
+    study: Study, replicates: Sweep, tmp_path: Path
+) -> None:
+    end_trials(study, replicates, 0.5, 0.25, 0.75, 0.5)
+    write_results(tmp_path / "results", study, replicates, parse_space(replicates))
+    names = sorted(path.name for path in (tmp_path / "results").iterdir())
+    assert names == ["spread.txt", "trials.csv"]
+    assert (tmp_path / "results/spread.txt").read_text() == spread(study) + "\n"
+
+
+def test_spread_is_students_interval(study: Study, replicates: Sweep) -> None:
+    end_trials(study, replicates, 0.5, 0.25, 0.75, 0.5)
+    end_other_trials(study, replicates)
+    deviation = math.sqrt((0 + 0.0625 + 0.0625 + 0) / 3)
+    half = t.ppf(0.975, 3) * deviation / 2
+    assert spread(study) == (
+        f"mean 0.5000, standard deviation {deviation:.4f}, 95 % interval "
+        f"{0.5 - half:.4f} to {0.5 + half:.4f}, 4 seeds"
+    )
+
+
+def test_one_seed_has_no_spread(study: Study, replicates: Sweep) -> None:
+    end_trials(study, replicates, 0.5)
+    assert re.fullmatch(r"mean 0\.5000.* one seed: no .*", spread(study))
+
+
+def test_tags_describe_the_best_trial(study: Study, sweep: Sweep) -> None:
+    assert best_trial_tags(study) == {}
+    end_trials(study, sweep, 0.5, 0.25, 0.75)
+    tags = best_trial_tags(study)
+    assert tags["best.trial"] == "1"
+    assert tags["best.value"] == "0.25"
+    assert "train.epochs=3" in tags["best.overrides"].split()
+
+
+def test_summary_names_the_best_trial_and_the_folder(
+    study: Study, sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_summary(study, sweep, tmp_path)
+    assert capsys.readouterr().out == f"{sweep.name}: no trial is complete\n"
+    end_trials(study, sweep, 0.5, 0.25)
+    print_summary(study, sweep, tmp_path)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("best is trial 1: val_loss 0.2500, ")
+    assert str(tmp_path) in second
+    assert f"make promote STUDY={sweep.name}" in second
+
+
+def test_summary_of_replicates_is_their_spread(
+    study: Study, replicates: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    end_trials(study, replicates, 0.5, 0.25)
+    print_summary(study, replicates, tmp_path)
+    assert capsys.readouterr().out == f"{replicates.name}: val_loss {spread(study)}\n"

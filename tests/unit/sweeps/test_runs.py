@@ -1,0 +1,194 @@
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from optuna.trial import TrialState
+
+from pipeline.config.composition import compose
+from pipeline.data.splits import data_digest
+from pipeline.sweeps.parsing import parse_space
+from pipeline.sweeps.runs import (
+    SWEEP_ID,
+    TRIAL_NUMBER,
+    TRIAL_STATE,
+    TrialRun,
+    close_sweep_run,
+    open_sweep_run,
+    reconcile_runs,
+)
+from pipeline.sweeps.storage import Store, Study
+from pipeline.sweeps.study import ask_trial, requeue_stale
+from pipeline.sweeps.task import Task
+from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, THREADS
+from pipeline.tracking.store import TrackingUnavailableError
+from pipeline.tracking.tags import DATA_DIGEST, PARENT_RUN
+from tests.helpers.tasks import BASE, task_of
+
+CFG = compose(BASE)
+HISTORY_ROWS = [{"epoch": epoch, "val_loss": 1 / epoch} for epoch in (1, 2)]
+
+
+@pytest.fixture
+def parent(tracked: Path, prepared: Path) -> str:
+    """The run of a sweep."""
+    return open_sweep_run(CFG, prepared, "digits", "id")
+
+
+def get_run(run_id: str) -> Run:
+    return MlflowClient().get_run(run_id)
+
+
+def children(parent: str) -> dict[str, Run]:
+    """The runs of the trials, by the trials' numbers."""
+    runs = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"tags.`{PARENT_RUN}` = '{parent}'",
+        output_format="list",
+    )
+    numbers = [run.data.tags[TRIAL_NUMBER] for run in runs]
+    assert len(set(numbers)) == len(numbers), "one run for each trial"
+    return dict(zip(numbers, runs, strict=True))
+
+
+def steps(run: Run) -> list[int]:
+    history = MlflowClient().get_metric_history(run.info.run_id, "val_loss")
+    return [metric.step for metric in history]
+
+
+def test_sweep_has_one_run_however_often_it_is_started(parent: str, prepared: Path) -> None:
+    close_sweep_run(parent, "KILLED", prepared / "no results", {})
+    assert get_run(parent).info.status == "KILLED"
+    assert open_sweep_run(CFG, prepared, "digits", "id") == parent
+    run = get_run(parent)
+    assert run.info.status == "RUNNING"
+    assert run.info.run_name == "digits"
+    assert run.inputs
+    assert len(run.inputs.dataset_inputs) == 2
+    expected = {SWEEP_ID: "id", "sweep.study": "digits", DATA_DIGEST: data_digest(prepared)}
+    assert expected.items() <= run.data.tags.items()
+    assert open_sweep_run(CFG, prepared, "digits", "another id") != parent
+
+
+def test_closed_run_has_the_results_and_the_best_trial(parent: str, tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/trials.csv").write_text("trial\n")
+    close_sweep_run(parent, "FINISHED", tmp_path / "results", {"best.trial": "3"})
+    run = get_run(parent)
+    assert (run.info.status, run.data.tags["best.trial"]) == ("FINISHED", "3")
+    assert [artifact.path for artifact in MlflowClient().list_artifacts(parent)] == ["trials.csv"]
+
+
+@pytest.mark.parametrize(
+    ("state", "failure", "status"),
+    [("COMPLETE", "", "FINISHED"), ("PRUNED", "", "FINISHED"), ("FAIL", "a reason", "FAILED")],
+)
+def test_run_of_a_trial_has_its_parameters_and_its_state(
+    parent: str, prepared: Path, state: str, failure: str, status: str
+) -> None:
+    run = TrialRun(CFG, prepared, 1, parent, 7)
+    run.start(["optimizer.learning_rate=0.1", "model.width=4"])
+    assert children(parent)["7"].info.status == "RUNNING"
+    for row in HISTORY_ROWS:
+        run.log_epoch(int(row["epoch"]), row)
+    run.end(state, failure)
+    child = children(parent)["7"]
+    assert (child.info.status, child.data.tags[TRIAL_STATE]) == (status, state)
+    assert child.info.run_name == "digits 7"
+    assert child.data.tags["overrides"] == "optimizer.learning_rate=0.1 model.width=4"
+    assert child.data.tags.get("failure", "") == failure
+    assert child.data.params["model.width"] == "4"
+    assert {"seed.init", "seed.order", "seed.augment"} <= set(child.data.params)
+    assert steps(child) == [1, 2]
+
+
+def test_trial_of_a_sweep_without_a_run_logs_nothing(tracked: Path, prepared: Path) -> None:
+    run = TrialRun(CFG, prepared, 1, "", 0)
+    run.start([])
+    run.log_epoch(1, {"val_loss": 0.5})
+    run.end("COMPLETE")
+    assert isinstance(run.error, TrackingUnavailableError)
+    assert mlflow.search_runs(search_all_experiments=True, output_format="list") == []
+
+
+@pytest.fixture
+def study(store: Store) -> Study:
+    return store.open()
+
+
+@pytest.fixture
+def task(store: Store, prepared: Path, parent: str) -> Task:
+    return task_of(store, prepared, trials=9, parent_run=parent)
+
+
+def end_trial(study: Study, task: Task, state: TrialState, **attributes: Any) -> int:
+    """Start a trial and end it, as a worker does whose MLflow store does not answer."""
+    trial = ask_trial(study, parse_space(task.sweep), task.sweep)
+    assert trial is not None
+    for key, value in {THREADS: 1, HISTORY: HISTORY_ROWS, **attributes}.items():
+        trial.set_user_attr(key, value)
+    study.tell(trial, 0.5 if state == TrialState.COMPLETE else None, state)
+    study.release(trial)
+    return trial.number
+
+
+def test_trials_without_a_run_get_one(study: Study, task: Task) -> None:
+    end_trial(study, task, TrialState.COMPLETE)
+    end_trial(study, task, TrialState.FAIL, **{FAILURE: "a reason"})
+    for _ in range(2):
+        reconcile_runs(study, task)
+        complete, failed = (children(task.parent_run)[number] for number in ("0", "1"))
+        assert (complete.info.status, complete.data.tags[TRIAL_STATE]) == ("FINISHED", "COMPLETE")
+        assert (failed.info.status, failed.data.tags["failure"]) == ("FAILED", "a reason")
+        assert steps(complete) == steps(failed) == [1, 2]
+    overrides = study.trials[0].user_attrs[OVERRIDES]
+    assert complete.data.tags["overrides"] == " ".join(overrides)
+
+
+def test_run_that_lacks_epochs_is_completed(study: Study, task: Task, prepared: Path) -> None:
+    number = end_trial(study, task, TrialState.COMPLETE)
+    run = TrialRun(CFG, prepared, 1, task.parent_run, number)
+    run.start(study.trials[number].user_attrs[OVERRIDES])
+    run.log_epoch(1, HISTORY_ROWS[0])
+    reconcile_runs(study, task)
+    child = children(task.parent_run)[str(number)]
+    assert child.info.run_id == run.run_id
+    assert child.info.status == "FINISHED"
+    assert steps(child) == [1, 2]
+
+
+def test_run_of_a_discarded_trial_is_closed_and_none_is_created(
+    study: Study, task: Task, prepared: Path
+) -> None:
+    space = parse_space(task.sweep)
+    trials = [ask_trial(study, space, task.sweep) for _ in range(2)]
+    assert None not in trials
+    run = TrialRun(CFG, prepared, 1, task.parent_run, 0)
+    run.start([])
+    for trial in trials:
+        assert trial is not None
+        study.release(trial)  # as if its worker had died
+    with study.store.lock:
+        requeue_stale(study)
+    reconcile_runs(study, task)
+    assert {number: run.info.status for number, run in children(task.parent_run).items()} == {
+        "0": "KILLED"
+    }
+
+
+def test_trial_whose_overrides_are_invalid_has_no_run(study: Study, task: Task) -> None:
+    end_trial(study, task, TrialState.FAIL, **{FAILURE: "x", OVERRIDES: ["model.depth=-1"]})
+    reconcile_runs(study, task)
+    assert children(task.parent_run) == {}
+
+
+def test_store_that_does_not_answer_is_an_error(
+    study: Study, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_trial(study, task, TrialState.COMPLETE)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    with pytest.raises(TrackingUnavailableError):
+        reconcile_runs(study, task)

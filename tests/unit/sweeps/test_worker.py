@@ -1,0 +1,132 @@
+from collections.abc import Mapping
+from pathlib import Path
+
+import mlflow
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.config.composition import compose
+from pipeline.config.overrides import merge_overrides
+from pipeline.sweeps.parsing import parse_space
+from pipeline.sweeps.runs import TRIAL_STATE, open_sweep_run
+from pipeline.sweeps.storage import Store, Study
+from pipeline.sweeps.study import ask_trial
+from pipeline.sweeps.task import Task
+from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, THREADS
+from pipeline.sweeps.worker import run_trial
+from pipeline.tracking.tags import PARENT_RUN
+from pipeline.training.loop import train
+from tests.helpers.configs import changed, without_speed
+from tests.helpers.tasks import BASE, task_of
+
+NEVER = {"_target_": "optuna.pruners.NopPruner"}
+AT_ONCE = {"_target_": "optuna.pruners.ThresholdPruner", "lower": 2.0}  # no accuracy is as high
+
+
+@pytest.fixture
+def study(store: Store) -> Study:
+    return store.open()
+
+
+def make_task(store: Store, prepared: Path, pruner: Mapping[str, object], parent: str = "") -> Task:
+    task = task_of(store, prepared, parent_run=parent)
+    return task_of(
+        store, prepared, sweep=changed(task.sweep, pruner=dict(pruner)), parent_run=parent
+    )
+
+
+def start(study: Study, task: Task) -> optuna.Trial:
+    trial = ask_trial(study, parse_space(task.sweep), task.sweep)
+    assert trial is not None
+    return trial
+
+
+def ended(study: Study) -> FrozenTrial:
+    [trial] = study.trials
+    return trial
+
+
+def test_complete_trial_has_the_metric_of_its_best_epoch(
+    study: Study, store: Store, prepared: Path
+) -> None:
+    task = make_task(store, prepared, NEVER)
+    run_trial(task, study, start(study, task))
+    trial = ended(study)
+    assert trial.state == TrialState.COMPLETE
+    trained = train(compose(merge_overrides(BASE, trial.user_attrs[OVERRIDES])), prepared)
+    assert trial.value == trained.best["val_accuracy"]
+    assert without_speed(trial.user_attrs[HISTORY]) == without_speed(trained.history)
+    assert trial.intermediate_values == {
+        row["epoch"]: row["val_accuracy"] for row in trained.history
+    }
+    assert trial.user_attrs[THREADS] == task.threads
+
+
+def test_pruned_trial_keeps_the_epochs_that_it_had(
+    study: Study, store: Store, prepared: Path
+) -> None:
+    task = make_task(store, prepared, AT_ONCE)
+    run_trial(task, study, start(study, task))
+    trial = ended(study)
+    assert trial.state == TrialState.PRUNED
+    assert [row["epoch"] for row in trial.user_attrs[HISTORY]] == [1]
+    assert FAILURE not in trial.user_attrs
+
+
+@pytest.mark.parametrize(
+    ("overrides", "failure"),
+    [
+        (["optimizer=sgd", "optimizer.learning_rate=3e38"], "UserError: the loss is "),
+        (["model.depth=-1"], "UserError: model.depth "),
+        (["model._target_=no_such_package.network"], "UserError: model: no_such_package"),
+    ],
+)
+def test_failed_trial_has_a_reason_of_one_line(
+    study: Study, store: Store, prepared: Path, overrides: list[str], failure: str
+) -> None:
+    task = make_task(store, prepared, NEVER)
+    trial = start(study, task)
+    trial.set_user_attr(OVERRIDES, overrides)
+    run_trial(task, study, trial)
+    assert ended(study).state == TrialState.FAIL
+    reason = ended(study).user_attrs[FAILURE]
+    assert reason.startswith(failure)
+    assert "\n" not in reason
+
+
+def test_trial_of_an_interrupted_session_stays_running(
+    study: Study, store: Store, prepared: Path
+) -> None:
+    task = make_task(store, prepared, NEVER)
+    trial = start(study, task)
+    store.open().stop_session(task.session)
+    run_trial(task, study, trial)
+    assert ended(study).state == TrialState.RUNNING
+    study.release(trial)
+    assert [stale.number for stale in study.stale()] == [0]
+
+
+def test_trial_has_a_run_below_that_of_the_sweep(
+    study: Study, store: Store, prepared: Path, tracked: Path
+) -> None:
+    parent = open_sweep_run(compose(BASE), prepared, "digits", "id")
+    task = make_task(store, prepared, NEVER, parent)
+    assert run_trial(task, study, start(study, task)) == parent
+    [run] = mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"tags.`{PARENT_RUN}` = '{parent}'",
+        output_format="list",
+    )
+    assert (run.info.status, run.data.tags[TRIAL_STATE]) == ("FINISHED", "COMPLETE")
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "val_accuracy")
+    assert [metric.step for metric in history] == [1, 2]
+
+
+def test_later_trials_do_not_try_a_store_that_has_failed(
+    study: Study, store: Store, prepared: Path, tracked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = make_task(store, prepared, NEVER, "no such run")
+    assert run_trial(task, study, start(study, task)) == ""
+    assert ended(study).state == TrialState.COMPLETE
+    assert "warning: tracking is incomplete" in capsys.readouterr().err

@@ -1,0 +1,104 @@
+"""What the command does is tested in tests/system; here is what it refuses, and its preset."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from pipeline.config.composition import compose
+from pipeline.config.paths import CONF, REPOSITORY
+from pipeline.promote import promote
+from pipeline.sweeps.parsing import parse_space
+from pipeline.sweeps.preflight import check_same_study
+from pipeline.sweeps.storage import Store, Study
+from pipeline.sweeps.study import ask_trial
+from pipeline.sweeps.trials import HISTORY, OVERRIDES, THREADS
+from pipeline.system.errors import UserError
+from tests.helpers.commands import assert_error, assert_help, assert_usage_error
+from tests.helpers.configs import changed
+from tests.helpers.studies import random_sweep
+
+BASE = ["data=mnist_sample", "model=mlp", "train.epochs=3"]
+ROW = {"epoch": 2, "val_accuracy": 0.75, "val_loss": 0.5}
+
+
+def test_help_says_where_the_study_is(tmp_path: Path) -> None:
+    assert_help("promote", tmp_path, "STUDY", "--storage")
+
+
+def test_missing_study_is_a_usage_error(tmp_path: Path) -> None:
+    assert_usage_error("promote", tmp_path, message="required: STUDY")
+
+
+def test_unknown_study_is_one_line(tmp_path: Path) -> None:
+    assert_error("promote", tmp_path, "no-such-study", message="no study 'no-such-study' in ")
+
+
+@pytest.fixture
+def sweeps(tmp_path: Path) -> Path:
+    """The folder of the sweeps."""
+    return tmp_path / ".sweeps"
+
+
+def study_of(sweeps: Path, name: str = "digits", replicates: bool = False) -> Study:
+    """A study without trials."""
+    sweep = random_sweep(9, **{"model.width": "range(4, 9)"})
+    if replicates:
+        sweep = changed(sweep, params={"train.seed": "range(0, 9)"}, replicates=True)
+    study = Store(sweeps / name, name).create("maximize")
+    check_same_study(study, sweep, parse_space(sweep), compose(BASE), "data", BASE)
+    return study
+
+
+def end_trial(study: Study, value: float, overrides: list[str]) -> None:
+    sweep = random_sweep(9, **{"model.width": "range(4, 9)"})
+    trial = ask_trial(study, parse_space(sweep), sweep)
+    assert trial is not None
+    for key, attribute in {OVERRIDES: overrides, THREADS: 2, HISTORY: [ROW]}.items():
+        trial.set_user_attr(key, attribute)
+    study.tell(trial, value)
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of conf/ that gets the preset."""
+    copy = tmp_path / "conf"
+    shutil.copytree(CONF, copy)
+    monkeypatch.setattr("pipeline.promote.CONF", copy)
+    return copy
+
+
+def test_preset_composes_to_the_best_trial(sweeps: Path, conf: Path) -> None:
+    study = study_of(sweeps)
+    best = ["model.width=7", "optimizer=sgd", "optimizer.momentum=0.5", "augment=none"]
+    for value, overrides in ((0.5, ["model.width=4"]), (0.75, best), (0.25, ["model.width=5"])):
+        end_trial(study, value, overrides)
+    path = promote(sweeps / "digits", "digits")
+    assert path == conf / "experiment/best_digits.yaml"
+    wanted = compose([*BASE, "train.threads=2", *best])
+    assert compose(["experiment=best_digits"], conf=conf) == wanted
+    head = path.read_text()
+    assert f"# Trial {study.best_trial.number}, the best of 3 " in head
+    assert "# Validation accuracy: 0.75, loss 0.5, at epoch 2" in head
+
+
+def test_similar_name_of_a_study_is_suggested(sweeps: Path) -> None:
+    study_of(sweeps)
+    with pytest.raises(UserError, match=r"no study 'digit' in .*did you mean digits\?"):
+        promote(sweeps / "digit", "digit")
+
+
+def test_study_without_a_complete_trial_has_nothing_to_promote(sweeps: Path) -> None:
+    study = study_of(sweeps)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    with pytest.raises(UserError, match=r"^digits: no trial is complete"):
+        promote(sweeps / "digits", "digits")
+
+
+def test_replicates_have_no_best_trial(sweeps: Path) -> None:
+    study = study_of(sweeps, "seeds", replicates=True)
+    end_trial(study, 0.5, ["train.seed=1"])
+    with pytest.raises(UserError, match=r"^seeds: .* seeds"):
+        promote(sweeps / "seeds", "seeds")
+    assert not (REPOSITORY / "conf/experiment/best_seeds.yaml").exists()

@@ -1,0 +1,31 @@
+"""What the command does is tested in tests/system; here is what it refuses."""
+
+from pathlib import Path
+
+from pipeline.config.composition import compose
+from pipeline.config.yaml_files import save_config
+from tests.helpers.commands import assert_error, assert_help, assert_usage_error
+
+
+def test_help_says_what_the_command_does(tmp_path: Path) -> None:
+    assert_help("track", tmp_path, "MLflow", "params.yaml")
+
+
+def test_unknown_argument_is_a_usage_error(tmp_path: Path) -> None:
+    message = "unrecognized arguments: train.epochs=3"
+    assert_usage_error("track", tmp_path, "train.epochs=3", message=message)
+
+
+def test_missing_composed_file_is_one_line(tmp_path: Path) -> None:
+    assert_error("track", tmp_path, message="composed.yaml is missing: run `dvc repro compose`")
+
+
+def test_mistake_in_the_composed_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "composed.yaml").write_text("train: {}\n")
+    assert_error("track", tmp_path, message="")
+    assert [path.name for path in tmp_path.iterdir()] == ["composed.yaml"]
+
+
+def test_missing_results_are_one_line(tmp_path: Path) -> None:
+    save_config(compose(), tmp_path / "composed.yaml")
+    assert_error("track", tmp_path, message="reports/metrics.json ")

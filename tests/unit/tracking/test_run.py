@@ -1,0 +1,148 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+from pipeline.system import process
+from pipeline.system.seeds import Seeds
+from pipeline.tracking.run import TrackedRun, close_dead_runs, find_run, run_params
+from pipeline.tracking.store import CATCH_UP, TrackingUnavailableError, connect
+from pipeline.tracking.tags import MODEL_DIGEST
+from tests.helpers.configs import MakeConfig
+
+
+@pytest.mark.slow
+def test_run_of_a_dead_process_is_closed(repository: Path) -> None:
+    code = (
+        "import os, mlflow; from pipeline.system import process;"
+        "from pipeline.tracking.store import connect; connect('digits');"
+        "mlflow.start_run(tags=process.identity()); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
+    connect("digits")
+    with mlflow.start_run(tags=process.identity()) as alive:
+        close_dead_runs()
+        runs = mlflow.search_runs(output_format="list")
+        states = {run.info.run_id: run.info.status for run in runs}
+    assert states.pop(alive.info.run_id) == "RUNNING"
+    assert list(states.values()) == ["KILLED"]
+
+
+def create_run(start_time: int | None = None, /, **tags: str) -> str:
+    experiment = mlflow.get_experiment_by_name("digits")
+    assert experiment is not None
+    client = mlflow.MlflowClient()
+    return client.create_run(experiment.experiment_id, start_time, tags).info.run_id
+
+
+def get_run(run_id: str) -> Run:
+    return mlflow.MlflowClient().get_run(run_id)
+
+
+@pytest.fixture
+def run(tracked: Path, cfg: MakeConfig) -> TrackedRun:
+    """A run that is open."""
+    result = TrackedRun(cfg(), tracked, 1)
+    result.resume(create_run())
+    return result
+
+
+def steps(run_id: str) -> list[int]:
+    history = mlflow.MlflowClient().get_metric_history(run_id, "val_loss")
+    return [metric.step for metric in history]
+
+
+def test_epoch_is_logged_once_even_by_a_resumed_run(run: TrackedRun, cfg: MakeConfig) -> None:
+    for epoch in (1, 2, 2):
+        run.log_epoch(epoch, {"epoch": epoch, "val_loss": 1 / epoch})
+    resumed = TrackedRun(cfg(), run.prepared, 1)
+    resumed.resume(run.run_id)
+    for epoch in (1, 2, 3):
+        resumed.log_epoch(epoch, {"epoch": epoch, "val_loss": 1 / epoch})
+    assert steps(run.run_id) == [1, 2, 3]
+    assert get_run(run.run_id).data.metrics == {"val_loss": pytest.approx(1 / 3)}
+
+
+@pytest.mark.parametrize(
+    ("status", "failure", "tag"),
+    [("FINISHED", "", None), ("KILLED", "", None), ("FAILED", "x" * 6000, "x" * 5000)],
+)
+def test_closed_run_has_a_status_and_perhaps_a_reason(
+    run: TrackedRun, status: str, failure: str, tag: str | None
+) -> None:
+    run.close(status, failure)
+    closed = get_run(run.run_id)
+    assert closed.info.status == status
+    assert closed.data.tags.get("failure") == tag
+
+
+def test_run_that_was_never_opened_can_be_closed(tracked: Path, cfg: MakeConfig) -> None:
+    TrackedRun(cfg(), tracked, 1).close("KILLED")
+    assert mlflow.search_runs(search_all_experiments=True, output_format="list") == []
+
+
+def test_failing_store_stops_the_logging_and_not_the_training(
+    run: TrackedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id, run.run_id = run.run_id, "no such run"
+    run.log_epoch(1, {"val_loss": 0.5})
+    assert run.error is not None
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: tracking is incomplete: MLflow store sqlite:///")
+    assert "no such run" in warning
+    assert CATCH_UP in warning
+    run.run_id = run_id
+    run.log_epoch(2, {"val_loss": 0.4})
+    assert steps(run_id) == []
+    assert capsys.readouterr().err == ""
+
+
+def test_error_that_a_run_does_not_survive_is_raised(run: TrackedRun) -> None:
+    def fail() -> None:
+        mlflow.MlflowClient().get_run("no such run")
+
+    with pytest.raises(Exception, match="no such run"):
+        run.attempt(fail, survives=TrackingUnavailableError)
+    assert run.error is None
+
+
+def test_parameters_are_all_values_and_the_derived_seeds(cfg: MakeConfig) -> None:
+    params = {param.key: param.value for param in run_params(cfg("train.seed=7", "model=mlp"))}
+    assert params["train.seed"] == "7"
+    assert params["model._target_"] == "pipeline.models.mlp"
+    assert params["data.files.train_images.name"]
+    for name, seed in vars(Seeds.derive(7)).items():
+        assert params[f"seed.{name}"] == str(seed)
+
+
+def test_newest_run_of_a_model_file_is_found(tracked: Path) -> None:
+    assert find_run("digits", "a") is None
+    runs = [
+        create_run(start, **{MODEL_DIGEST: digest})
+        for start, digest in ((1000, "a"), (3000, "a"), (2000, "a"), (4000, "b"))
+    ]
+    found = find_run("digits", "a")
+    assert found is not None
+    assert found.info.run_id == runs[1]
+    assert find_run("another experiment", "a") is None
+
+
+def test_only_runs_of_dead_processes_of_this_machine_are_closed(tracked: Path) -> None:
+    own = process.identity()
+    dead = {**own, "process.started": "0.00"}
+    runs = {
+        "alive": create_run(**own),
+        "dead": create_run(**dead),
+        "of another machine": create_run(**{**dead, "process.host": "another"}),
+        "of no process": create_run(),
+    }
+    finished = create_run(**dead)
+    mlflow.MlflowClient().set_terminated(finished, "FINISHED")
+    close_dead_runs()
+    statuses = {name: get_run(run_id).info.status for name, run_id in runs.items()}
+    assert statuses.pop("dead") == "KILLED"
+    assert set(statuses.values()) == {"RUNNING"}
+    assert get_run(finished).info.status == "FINISHED"

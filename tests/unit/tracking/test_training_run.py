@@ -1,0 +1,155 @@
+import signal
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import Run
+
+from pipeline.config.schema import Config
+from pipeline.data.splits import data_digest
+from pipeline.system.errors import UserError
+from pipeline.system.files import sha256
+from pipeline.tracking.store import set_tags
+from pipeline.tracking.tags import DATA_DIGEST, INIT_DIGEST, MODEL_DIGEST, PARENT_RUN, TRAINING_ID
+from pipeline.tracking.training_run import TrainingRun, training_run
+from tests.helpers.configs import MakeConfig
+
+
+@pytest.fixture
+def digits(tracked: Path, cfg: MakeConfig) -> Config:
+    """A configuration that logs to the store of the test."""
+    return cfg("tracking.experiment=digits", "model=softmax")
+
+
+def all_runs() -> list[Run]:
+    return list(mlflow.search_runs(search_all_experiments=True, output_format="list"))
+
+
+def test_finished_run_has_what_is_known_before_the_training(digits: Config, prepared: Path) -> None:
+    with training_run(digits, prepared, 3, "fingerprint") as training:
+        training.log_epoch(1, {"epoch": 1, "val_loss": 0.5})
+        assert all_runs()[0].info.status == "RUNNING"
+    [run] = all_runs()
+    assert run.info.run_id == training.run_id
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"val_loss": 0.5}
+    assert run.data.params["model._target_"] == "pipeline.models.mlp"
+    expected = {TRAINING_ID: "fingerprint", DATA_DIGEST: data_digest(prepared), "threads": "3"}
+    assert expected.items() <= run.data.tags.items()
+    assert "process.id" in run.data.tags
+    assert run.inputs
+    assert len(run.inputs.dataset_inputs) == 2
+    artifacts = mlflow.MlflowClient().list_artifacts(run.info.run_id)
+    assert [artifact.path for artifact in artifacts] == ["composed.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "failure"),
+    [
+        (UserError("the loss is nan"), "FAILED", "UserError: the loss is nan"),
+        (ZeroDivisionError("a bug"), "FAILED", "ZeroDivisionError: a bug"),
+        (KeyboardInterrupt(), "KILLED", None),
+        (SystemExit(143), "KILLED", None),
+    ],
+)
+def test_run_says_how_the_training_ended(
+    digits: Config, prepared: Path, error: BaseException, status: str, failure: str | None
+) -> None:
+    with pytest.raises(type(error)), training_run(digits, prepared, 1, "fingerprint"):
+        raise error
+    [run] = all_runs()
+    assert run.info.status == status
+    assert run.data.tags.get("failure") == failure
+
+
+def test_signal_at_the_end_of_the_training_ends_the_run(digits: Config, prepared: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), training_run(digits, prepared, 1, "fingerprint"):
+        signal.raise_signal(signal.SIGINT)
+    assert [run.info.status for run in all_runs()] == ["FINISHED"], "its work is complete"
+
+
+def open_and_fail(cfg: Config, prepared: Path, training_id: str) -> str:
+    with (
+        pytest.raises(ZeroDivisionError),
+        training_run(cfg, prepared, 1, training_id) as training,
+    ):
+        raise ZeroDivisionError
+    return training.run_id
+
+
+def test_interrupted_training_resumes_its_run(digits: Config, prepared: Path) -> None:
+    first = open_and_fail(digits, prepared, "fingerprint")
+    with training_run(digits, prepared, 1, "fingerprint") as training:
+        assert training.run_id == first
+    [run] = all_runs()
+    assert run.info.status == "FINISHED"
+    assert "failure" not in run.data.tags
+
+
+def test_other_training_has_another_run(digits: Config, prepared: Path) -> None:
+    first = open_and_fail(digits, prepared, "fingerprint")
+    with training_run(digits, prepared, 1, "another") as training:
+        assert training.run_id != first
+    assert len(all_runs()) == 2
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+def test_finished_run_is_resumed_only_while_there_are_checkpoints(
+    digits: Config, prepared: Path, resumable: bool
+) -> None:
+    with training_run(digits, prepared, 1, "fingerprint") as first:
+        pass
+    with training_run(digits, prepared, 1, "fingerprint", resumable) as second:
+        assert (second.run_id == first.run_id) == resumable
+
+
+def test_run_of_a_living_process_is_left_alone(digits: Config, prepared: Path) -> None:
+    with training_run(digits, prepared, 1, "fingerprint") as first:
+        other = TrainingRun(digits, prepared, 1)
+        other.open("fingerprint", resumable=True, init=None)
+        assert other.run_id != first.run_id
+        other.close("FINISHED")
+
+
+def test_initial_model_makes_its_run_the_parent(
+    digits: Config, prepared: Path, tmp_path: Path
+) -> None:
+    init = tmp_path / "model.keras"
+    init.write_bytes(b"weights")
+    with training_run(digits, prepared, 1, "first") as parent:
+        set_tags(parent.run_id, {MODEL_DIGEST: sha256(init)})
+    with training_run(digits, prepared, 1, "second", init=init) as child:
+        pass
+    tags = mlflow.MlflowClient().get_run(child.run_id).data.tags
+    assert tags[PARENT_RUN] == parent.run_id
+    assert tags[INIT_DIGEST] == sha256(init)
+
+
+def test_training_runs_without_a_store_that_answers(
+    digits: Config,
+    prepared: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    mlflow.set_tracking_uri("http://127.0.0.1:9")
+    with training_run(digits, prepared, 1, "fingerprint") as training:
+        training.log_epoch(1, {"epoch": 1, "val_loss": 0.5})
+    assert training.run_id == ""
+    assert training.error is not None
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: tracking is incomplete: MLflow store http://127.0.0.1:9")
+    assert warning.count("warning: ") == 1
+
+
+def test_unreadable_store_stops_the_training(digits: Config, prepared: Path, tracked: Path) -> None:
+    mlflow.set_experiment("digits")
+    experiment = mlflow.get_experiment_by_name("digits")
+    assert experiment is not None
+    mlflow.delete_experiment(experiment.experiment_id)
+    with (
+        pytest.raises(UserError, match="deleted experiment 'digits'"),
+        training_run(digits, prepared, 1, "fingerprint"),
+    ):
+        raise AssertionError("the training began")
