@@ -70,13 +70,16 @@ def table(results: Results) -> str:
         "| configuration | parameters | epochs | test accuracy, mean ± std | training, median |",
         "|---|---|---|---|---|",
     ]
-    for name, row in results["configurations"].items():
+    measured = results["configurations"]
+    known = [name for name in CONFIGURATIONS if name in measured]
+    for name in [*known, *(name for name in measured if name not in CONFIGURATIONS)]:
+        row = measured[name]
         shown = name if name == "default" else f"`{name}`"
         lines.append(
             f"| {shown} | {row['parameters']:,} | {row['epochs']} | {_accuracy(row)} "
             f"| {row['seconds']:.0f} s |"
         )
-    seeds = next(iter(results["configurations"].values()))["seeds"]
+    seeds = next(iter(measured.values()))["seeds"]
     lines += ["", f"{seeds} seeds each, {results['machine']}, {results['versions']}."]
     return "\n".join(lines)
 

@@ -53,14 +53,16 @@ def test_build_that_was_killed_is_done_again(built: Path) -> None:
     assert data_digest(build_data(compose(SAMPLE))) == digest
 
 
-def test_prepared_data_of_a_worker_s_machine_are_used(task: Task, tmp_path: Path) -> None:
+def test_data_that_are_prepared_on_the_machine_of_a_worker_are_used(
+    task: Task, tmp_path: Path
+) -> None:
     elsewhere = task.prepared.rename(tmp_path / "elsewhere")
     assert find_data(replace(task, prepared=elsewhere)) == elsewhere
     assert not task.prepared.exists()
 
 
 @pytest.mark.parametrize("state", ["missing", "different"])
-def test_data_that_a_worker_s_machine_lacks_are_built_there(
+def test_data_that_are_missing_on_the_machine_of_a_worker_are_built(
     task: Task, tmp_path: Path, state: str
 ) -> None:
     there = tmp_path / "there"
@@ -76,7 +78,7 @@ def test_data_that_cannot_be_reproduced_are_refused(task: Task, tmp_path: Path) 
         find_data(wrong)
 
 
-def test_other_data_than_the_workspace_s_are_built_apart(
+def test_data_that_differ_from_the_workspace_are_built_apart(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "params.yaml").write_text("data: mnist_sample\n")

@@ -86,7 +86,7 @@ def test_session_is_stopped_for_every_worker_and_no_other_session(store: Store) 
     assert not other.is_stopped("two")
 
 
-def test_attribute_of_another_process_s_trial_is_set(store: Store) -> None:
+def test_attribute_of_a_trial_of_another_process_is_set(store: Store) -> None:
     study, other = store.open(), store.open()
     trial = study.start()
     other.set_attribute(other.trials[0], "failure", "a reason")

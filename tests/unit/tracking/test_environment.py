@@ -52,7 +52,7 @@ def git(*arguments: str) -> str:
 def test_commit_is_that_of_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    """In a process of its own, since the tags are cached."""
+    """In another process, since the tags are cached."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     if state != "no repository":
