@@ -36,8 +36,6 @@ def main() -> int:
     """
     arguments = _parse_arguments()
 
-    from pipeline.artifacts.keras_file import load_model
-
     source: AbstractContextManager[Path] = nullcontext(Path(arguments.model))
     if not Path(arguments.model).is_file():
         # Only a URI needs MLflow, whose import takes four seconds.
@@ -45,6 +43,11 @@ def main() -> int:
 
         source = resolve_model(arguments.model)
     with source as path:
+        if not path.is_file():
+            raise UserError(f"there is no model file {arguments.model}")
+
+        from pipeline.artifacts.keras_file import load_model
+
         model = load_model(path, arguments.model)
     shape = model.inputs[0].shape[1:]
     refused = 0

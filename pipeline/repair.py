@@ -18,7 +18,7 @@ def is_readable(text: str) -> bool:
             files = [*stage.get("deps", []), *stage.get("outs", [])]
             if "cmd" not in stage or not all(file["path"] and file["md5"] for file in files):
                 return False
-    except (yaml.YAMLError, TypeError, KeyError, AttributeError):
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return False
     return True
 

@@ -75,9 +75,13 @@ def arguments_of(target: str) -> type[Section] | None:
     """
     module, _, name = target.rpartition(".")
     path = REPOSITORY / f"{module.replace('.', '/')}.py"
-    if not module.startswith("pipeline.") or not path.is_file():
+    if not module.startswith("pipeline."):
         return _KERAS.get(target)
-    for node in ast.parse(path.read_text("utf-8")).body:
+    try:
+        source = path.read_text("utf-8")
+    except (OSError, ValueError):  # no such file, or no name that a file can have
+        return None
+    for node in ast.parse(source).body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
             extra: Any = "allow" if node.args.kwarg else "forbid"
             return _model(name, _parameters(node.args), extra)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 from filelock import FileLock
@@ -28,7 +29,9 @@ def prepare_data(cfg: Config) -> Path:
         return build_data(cfg)
     # Several sweeps may start in one folder.
     with FileLock(repository_root() / SWEEPS_FOLDER / "prepare.lock"):
-        if subprocess.run(["dvc", "repro", "prepare"], check=False).returncode:
+        if subprocess.run(
+            [sys.executable, "-m", "dvc", "repro", "prepare"], check=False
+        ).returncode:
             raise UserError("`dvc repro prepare` failed")
     return Path("data/prepared").resolve()
 

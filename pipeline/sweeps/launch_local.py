@@ -56,7 +56,10 @@ def _reason(worker: BaseProcess, receiver: Connection) -> str:
     worker.join()
     if worker.exitcode:
         return f"a worker process died (exit code {worker.exitcode}): its trial starts again"
-    return str(receiver.recv())
+    try:
+        return str(receiver.recv())
+    except EOFError:
+        return "a worker process ended without saying why: its trial starts again"
 
 
 def _run(task: Task, sender: Connection) -> None:

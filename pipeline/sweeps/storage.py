@@ -84,12 +84,14 @@ class Store:
 
     def _truncate_partial_line(self) -> None:
         """Truncate a partial last line, which a power failure may leave."""
-        if self._journal.exists():
-            self._journal_lock.acquire()
-            content = self._journal.read_bytes()
-            if not content.endswith(b"\n"):
-                os.truncate(self._journal, content.rfind(b"\n") + 1)
-            self._journal_lock.release()
+        if not self._journal.exists():
+            return
+        lock = self._journal_lock
+        lock.acquire()
+        content = self._journal.read_bytes()
+        if not content.endswith(b"\n"):
+            os.truncate(self._journal, content.rfind(b"\n") + 1)
+        lock.release()
 
     @property
     def _journal(self) -> Path:

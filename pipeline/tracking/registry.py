@@ -37,7 +37,7 @@ def update_champion(cfg: Config, run: Run, model_id: str) -> str:
     tags = {"validation_accuracy": repr(score), DATA_DIGEST: run.data.tags[DATA_DIGEST]}
     # A killed evaluation may have registered the version without setting the alias.
     known = client.search_model_versions(f"name = '{name}'")
-    version = next((v for v in known if v.model_id == model_id), None)
+    version = next((v for v in known if v.source == f"models:/{model_id}"), None)
     version = version or mlflow.register_model(f"models:/{model_id}", name, tags=tags)
     client.set_registered_model_alias(name, CHAMPION, version.version)
     return f"new champion: {name} version {version.version}, validation accuracy {score:.4f}"

@@ -47,10 +47,11 @@ def log_evaluation(
     Raises:
         TrackingUnavailableError: when the store does not answer.
     """
+    digest = sha256(models / "model.keras")  # a missing file is not an error of the store
     connect(cfg.tracking.experiment)
     # Serialize: otherwise two evaluations that finish together could each replace the champion.
     with mlflow_errors(), store_lock():
-        run = find_run(cfg.tracking.experiment, sha256(models / "model.keras"))
+        run = find_run(cfg.tracking.experiment, digest)
         if run is None:
             run = _restore_run(cfg, prepared, models, threads)
         run_id, model_id = run.info.run_id, run.data.tags[MODEL_ID]

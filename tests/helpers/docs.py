@@ -23,7 +23,11 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def commands(text: str, program: str) -> list[list[str]]:
-    """The commands in a Markdown text that start with a program, split into words."""
+    """The commands in a Markdown text that start with a program, split into words.
+
+    A placeholder such as `<head>` becomes the word in it.
+    """
+    text = re.sub(r"<(\w+)>", r"\1", text)
     indented = re.findall(r"^    (?:\$ )?(\S.*)$", text, flags=re.M)
     fenced = "\n".join(blocks(text, "sh")).replace("\\\n", " ").splitlines()
     inline = re.findall(r"`([^`\n]+)`", text)

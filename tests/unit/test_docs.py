@@ -18,7 +18,8 @@ from pipeline.sweeps.preflight import check_space
 from tests.helpers.docs import DOCUMENTS, blocks, commands, examples, settings
 
 README = (REPOSITORY / "README.md").read_text()
-ALL = "\n".join(path.read_text() for path in DOCUMENTS)
+# The commands of CONTRIBUTING.md need the parts that its recipes add: see test_contributing.
+ALL = "\n".join(path.read_text() for path in DOCUMENTS if path.name != "CONTRIBUTING.md")
 EXPERIMENTS = [words for words in commands(ALL, "dvc exp run") if "-S" in words]
 MODULES = sorted((REPOSITORY / "pipeline").rglob("*.py"))
 SWEEPS = [
@@ -38,6 +39,8 @@ def test_experiments_compose(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text(params)
     for words in EXPERIMENTS:
         for overrides in settings(words):
+            if overrides == ["experiment=best_depth"]:
+                continue  # `make promote` writes it
             compose(overrides, tmp_path / "params.yaml")
 
 

@@ -26,9 +26,6 @@ def test_partial_last_line_of_the_journal_is_truncated(store: Store) -> None:
     assert len(finished_params(store)) == 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the lock object is collected, and so released, as soon as it is acquired"
-)
 def test_journal_is_locked_while_it_is_truncated(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

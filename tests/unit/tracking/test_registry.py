@@ -84,10 +84,6 @@ def test_champion_that_is_evaluated_again_stays(sample_cfg: Config) -> None:
     assert champion() == model
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="registry.py compares ModelVersion.model_id, which MLflow's SQL store leaves None",
-)
 def test_version_without_an_alias_is_used_again(sample_cfg: Config) -> None:
     """An evaluation may be killed between the registration and the alias."""
     run, model = trained(0.9)

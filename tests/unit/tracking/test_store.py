@@ -10,13 +10,15 @@ import mlflow
 import psutil
 import pytest
 import requests
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from pipeline.system.errors import UserError
-from pipeline.tracking.store import connect
+from pipeline.tracking.store import TrackingUnavailableError, connect, mlflow_errors, set_tags
+from tests.helpers.configs import assert_one_line
 
-pytestmark = pytest.mark.slow
 
-
+@pytest.mark.slow
 def test_store_is_created_where_mlflow_ui_looks_for_it(repository: Path) -> None:
     connect("digits")
     assert (repository / "mlflow.db").is_file()
@@ -25,6 +27,7 @@ def test_store_is_created_where_mlflow_ui_looks_for_it(repository: Path) -> None
     assert experiment.artifact_location == (repository / "mlruns").as_uri()
 
 
+@pytest.mark.slow
 def test_several_processes_may_create_the_store_at_once(repository: Path) -> None:
     code = "from pipeline.tracking.store import connect; connect('digits')"
     processes = [
@@ -33,6 +36,7 @@ def test_several_processes_may_create_the_store_at_once(repository: Path) -> Non
     assert [process.wait(120) for process in processes] == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_deleted_experiment_is_one_line(repository: Path) -> None:
     connect("digits")
     experiment = mlflow.get_experiment_by_name("digits")
@@ -42,12 +46,14 @@ def test_deleted_experiment_is_one_line(repository: Path) -> None:
         connect("digits")
 
 
+@pytest.mark.slow
 def test_corrupt_store_is_one_line(repository: Path) -> None:
     (repository / "mlflow.db").write_bytes(b"garbage" * 1000)
     with pytest.raises(UserError, match="not a database"):
         connect("digits")
 
 
+@pytest.mark.slow
 def test_unreachable_server_is_one_line(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
@@ -56,6 +62,7 @@ def test_unreachable_server_is_one_line(repository: Path, monkeypatch: pytest.Mo
         connect("digits")
 
 
+@pytest.mark.slow
 def test_mlflow_ui_listens_only_on_this_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,3 +101,46 @@ def answers(port: int) -> bool:
         return requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok
     except requests.RequestException:
         return False
+
+
+def test_second_experiment_is_created_in_the_same_store(tracked: Path) -> None:
+    connect("letters")
+    connect("letters")
+    names = {experiment.name for experiment in mlflow.search_experiments()}
+    assert {"digits", "letters"} <= names
+    experiment = mlflow.get_experiment_by_name("letters")
+    assert experiment is not None
+    assert experiment.artifact_location == (tracked / "mlruns").as_uri()
+
+
+def test_tags_of_a_run_are_set_and_replaced(tracked: Path) -> None:
+    run_id = mlflow.MlflowClient().create_run("0").info.run_id
+    set_tags(run_id, {"a": "1", "b": "2"})
+    set_tags(run_id, {"b": "3"})
+    tags = mlflow.MlflowClient().get_run(run_id).data.tags
+    assert (tags["a"], tags["b"]) == ("1", "3")
+
+
+@pytest.mark.parametrize(
+    ("error", "unavailable"),
+    [
+        (OperationalError("select", {}, Exception("database is locked")), True),
+        (ConnectionRefusedError(111, "refused"), True),
+        (MlflowException("no answer"), True),  # INTERNAL_ERROR
+        (MlflowException.invalid_parameter_value("no such run"), False),
+        (IntegrityError("insert", {}, Exception("a\nconflict")), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_error_of_the_store_is_one_line_and_perhaps_temporary(
+    tracked: Path, error: Exception, unavailable: bool
+) -> None:
+    with pytest.raises(UserError) as raised, mlflow_errors():
+        raise error
+    assert_one_line(raised.value, ["MLflow store sqlite:///", str(tracked)])
+    assert isinstance(raised.value, TrackingUnavailableError) == unavailable
+
+
+def test_bug_is_not_an_error_of_the_store() -> None:
+    with pytest.raises(ZeroDivisionError), mlflow_errors():
+        raise ZeroDivisionError
