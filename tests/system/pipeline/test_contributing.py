@@ -27,9 +27,10 @@ def project(tmp_path: Path) -> Iterator[Project]:
     digits.mkdir()
     for name, content in sample_files(compose().data.files).items():
         (digits / name).write_bytes(content)
+    params = (REPOSITORY / "params.yaml").read_text()
     folder = tmp_path / "project"
     folder.mkdir()
-    project = Project.copy(folder, "train: {epochs: 1}\n")
+    project = Project.copy(folder, params + "train: {epochs: 1}\n")
     yield dataclasses.replace(project, variables={"DATA_MIRROR": str(digits)})
     shutil.rmtree(tmp_path)
 
