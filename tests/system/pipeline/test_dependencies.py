@@ -27,6 +27,7 @@ LOADS_THE_CONFIG = {
 }
 # What evaluate needs to complete the MLflow run.
 COMPLETES_THE_RUN = {
+    "pipeline/system/seeds.py",
     "pipeline/training/checkpoint.py",
     "pipeline/training/history.py",
     "pipeline/training/run_completion.py",
