@@ -1,5 +1,6 @@
 """One session, which is one start of a sweep: launch workers until done, then write the results."""
 
+import os
 import sys
 import time
 import uuid
@@ -40,6 +41,8 @@ def run_sweep(plan: Plan) -> None:
             sweep is already running.
     """
     check_model_exists(plan.cfg.train.init_from)
+    # Killed workers leave semaphores, which Python's resource tracker removes with a warning.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     with _exclusive(plan), database_errors():
         prepared = prepare_data(plan.cfg)
         study = plan.store.create(plan.sweep.direction)
