@@ -57,11 +57,9 @@ class Origin:
         if preset.is_file() and OmegaConf.select(OmegaConf.load(preset), key) is not None:
             return str(preset.relative_to(self.conf.parent))
         path = self.conf / group / f"{self.choices.get(group)}.yaml"
-        return f"{self.conf.name}/{group}/{path.name}" if path.is_file() else self._root
-
-    @property
-    def _root(self) -> str:
-        return f"{self.conf.name}/config.yaml"
+        if not path.is_file():
+            path = self.conf / "config.yaml"
+        return str(path.relative_to(self.conf.parent))
 
 
 def compose(
@@ -123,7 +121,8 @@ def group_choices(arguments: Sequence[str], conf: Path = CONF) -> dict[str, str]
 def _hydra_compose(overrides: list[str], origin: Origin) -> DictConfig:
     """Compose with Hydra, record the choices in `origin`, turn Hydra's errors into `UserError`."""
     conf = origin.conf
-    picks = [override for override in overrides if key_of(override) in config_groups(conf)]
+    groups = config_groups(conf)
+    picks = [override for override in overrides if key_of(override) in groups]
     _check_choices(picks, origin)
     with initialize_config_dir(str(conf), version_base="1.3"):
         try:

@@ -121,8 +121,8 @@ def _model(name: str, declared: Declared, extra: Any) -> type[Section]:
         for argument, annotation, optional in declared
         if argument not in _PASSED
     }
-    config = ConfigDict(frozen=True, strict=True, extra=extra)
-    return create_model(name, __base__=type(name, (Section,), {"model_config": config}), **fields)
+    base = type(name, (Section,), {"model_config": ConfigDict(extra=extra)})
+    return create_model(name, __base__=base, **fields)
 
 
 def _type(annotation: ast.expr | None) -> Any:

@@ -70,9 +70,9 @@ def make_plan(arguments: Sequence[str], params: Path) -> Plan:
     of_sweep = [text for text in arguments if key_of(text).split(".")[0] in _SECTIONS]
     shared = [text for text in arguments if text not in of_sweep]
     settings = compose_sweep(of_sweep)
-    compose(shared, params)  # only for its errors, which name params.yaml
+    cfg = compose(shared, params)
     base = with_params(params, shared)
-    threads = compose(base).train.threads or _worker_threads(settings)
+    threads = cfg.train.threads or _worker_threads(settings)
     base = merge_overrides(base, [f"train.threads={threads}"])
     sweep, launcher = drop_overridden(settings.sweep, shared), settings.launcher
     space = parse_space(sweep)
