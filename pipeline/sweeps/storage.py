@@ -22,11 +22,10 @@ from pipeline.sweeps.locks import (
     TrialLock,
     database_lock,
 )
+from pipeline.sweeps.trials import HOST, PROCESS
 from pipeline.system import process
 from pipeline.system.errors import UserError, one_line
 
-HOST = "host"  # trial attribute: the machine that runs it
-PROCESS = "process"  # trial attribute: the id of the process that runs it
 _STOPPED = "stopped "  # prefix of a study attribute; the id of the interrupted session follows
 
 

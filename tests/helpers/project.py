@@ -13,6 +13,14 @@ from pipeline.config.stages import stage_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAGES = stage_names()
+# Where each stage writes.
+OUTPUT = {
+    "compose": "composed.yaml",
+    "fetch": "data/raw",
+    "prepare": "data/prepared",
+    "train": "models",
+    "evaluate": "reports",
+}
 MNIST = (REPOSITORY / "../shared/datasets/mnist").resolve()
 
 

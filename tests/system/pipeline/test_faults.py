@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.project import STAGES, Project
+from tests.helpers.project import OUTPUT, STAGES, Project
 
 pytestmark = pytest.mark.slow
 
@@ -72,15 +72,6 @@ def files(project: Project) -> dict[str, bytes]:
         for path in sorted({project.folder / name, *(project.folder / name).rglob("*")})
         if path.is_file()
     }
-
-
-OUTPUT = {
-    "compose": "composed.yaml",
-    "fetch": "data/raw",
-    "prepare": "data/prepared",
-    "train": "models",
-    "evaluate": "reports",
-}
 
 
 @pytest.mark.parametrize(

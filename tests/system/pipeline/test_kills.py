@@ -23,19 +23,12 @@ import psutil
 import pytest
 
 from tests.helpers import sweeps, tiny
-from tests.helpers.project import Project
+from tests.helpers.project import OUTPUT, Project
 
 pytestmark = pytest.mark.long
 
 PARAMS = "data: mnist_sample\nexperiment: debug\nmodel.dropout: 0.3\naugment: shift\n"
 KILLS = int(os.environ.get("KILLS", "40"))  # of each stage
-OUTPUT = {
-    "compose": "composed.yaml",
-    "fetch": "data/raw",
-    "prepare": "data/prepared",
-    "train": "models",
-    "evaluate": "reports",
-}
 # The stages are forked from a process that has already made the imports. Otherwise most kills would
 # hit the imports.
 FORKS = multiprocessing.get_context("forkserver")

@@ -8,9 +8,9 @@ import pytest
 from pipeline.config.composition import compose_sweep
 from pipeline.data.splits import data_digest
 from pipeline.sweeps import launch_local
-from pipeline.sweeps.storage import PROCESS, Store
+from pipeline.sweeps.storage import Store
 from pipeline.sweeps.task import Task
-from pipeline.sweeps.trials import complete_trials
+from pipeline.sweeps.trials import PROCESS, complete_trials
 from pipeline.system import process
 from tests.helpers.configs import changed
 from tests.helpers.tasks import task_of
