@@ -60,7 +60,7 @@ class RecordHistory(keras.callbacks.Callback):
         self.progress = progress
         self.images = images  # in one epoch
         self.started = 0.0
-        self.seconds = 0.0
+        self.seconds = 0.0  # of the last epoch, without its validation
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.started = time.perf_counter()
@@ -102,12 +102,13 @@ class SaveCheckpoint(keras.callbacks.Callback):
 class ProgressBar(keras.callbacks.Callback):
     """Show a progress bar if there is a terminal, and always print a line for each epoch."""
 
-    def __init__(self, epochs: int, first_epoch: int, steps_per_epoch: int) -> None:
+    def __init__(
+        self, recorder: RecordHistory, epochs: int, first_epoch: int, steps_per_epoch: int
+    ) -> None:
         super().__init__()
+        self.recorder = recorder  # it times the epochs
         self.epochs = epochs
         self.validation = ""  # the last epoch's validation accuracy, as text
-        self.started = 0.0
-        self.seconds = 0.0
         self.bar = tqdm(
             total=epochs * steps_per_epoch,
             initial=first_epoch * steps_per_epoch,
@@ -117,7 +118,6 @@ class ProgressBar(keras.callbacks.Callback):
         )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.started = time.perf_counter()
         self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -127,15 +127,12 @@ class ProgressBar(keras.callbacks.Callback):
             refresh=False,
         )
 
-    def on_test_begin(self, logs: Any = None) -> None:
-        self.seconds = time.perf_counter() - self.started
-
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.validation = f", validation {logs['val_accuracy']:.4f}"
         self.bar.write(
             f"epoch {epoch + 1}/{self.epochs}: loss {logs['loss']:.4f}, accuracy "
             f"{logs['accuracy']:.4f}, validation loss {logs['val_loss']:.4f}, validation "
-            f"accuracy {logs['val_accuracy']:.4f}, {self.seconds:.1f} s",
+            f"accuracy {logs['val_accuracy']:.4f}, {self.recorder.seconds:.1f} s",
             file=sys.stdout,
         )
 

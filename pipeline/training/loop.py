@@ -130,7 +130,8 @@ def _fit(
     seeds = Seeds.derive(cfg.train.seed)
     first_epoch = len(progress.history)
     steps_per_epoch = _steps_per_epoch(cfg, prepared)
-    bar = ProgressBar(cfg.train.epochs, first_epoch, steps_per_epoch)
+    recorder = RecordHistory(progress, len(training.labels))
+    bar = ProgressBar(recorder, cfg.train.epochs, first_epoch, steps_per_epoch)
     try:
         model.fit(
             train_batches(
@@ -148,10 +149,10 @@ def _fit(
             shuffle=False,  # the batches are shuffled already
             validation_data=eval_batches(validation),
             verbose=0,
-            # RecordHistory comes before those that read the history.
+            # The recorder comes before the callbacks that read what it records.
             callbacks=[
                 StopOnNonFinite(progress),
-                RecordHistory(progress, len(training.labels)),
+                recorder,
                 *([SaveCheckpoint(progress, checkpoints)] if checkpoints else []),
                 bar,
                 ReportEpoch(progress, on_epoch),

@@ -9,6 +9,7 @@ from mlflow.entities import Run
 from pipeline.artifacts.keras_file import load_model
 from pipeline.artifacts.uri import initial_model
 from pipeline.config.schema import Config
+from pipeline.system.errors import UserError
 from pipeline.system.files import sha256
 from pipeline.tracking.inputs import log_input, mlflow_dataset
 from pipeline.tracking.registry import update_champion
@@ -46,8 +47,12 @@ def log_evaluation(
 
     Raises:
         TrackingUnavailableError: when the store does not answer.
+        UserError: when there is no model.
     """
-    digest = sha256(models / "model.keras")  # a missing file is not an error of the store
+    path = models / "model.keras"
+    if not path.is_file():
+        raise UserError(f"there is no model file {path}: run `dvc repro` first")
+    digest = sha256(path)
     connect(cfg.tracking.experiment)
     # Serialize: otherwise two evaluations that finish together could each replace the champion.
     with mlflow_errors(), store_lock():

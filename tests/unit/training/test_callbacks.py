@@ -123,11 +123,12 @@ def test_checkpoint_holds_the_state_of_the_training(model: keras.Model, tmp_path
 
 
 def test_progress_bar_prints_one_line_per_epoch(capsys: pytest.CaptureFixture[str]) -> None:
-    bar = ProgressBar(epochs=3, first_epoch=1, steps_per_epoch=2)
+    record = RecordHistory(progress_of(), images=100)
+    bar = ProgressBar(record, epochs=3, first_epoch=1, steps_per_epoch=2)
     logs: dict[str, Any] = {"loss": 0.5, "accuracy": 0.75, "val_loss": 0.25, "val_accuracy": 1.0}
     bar.on_epoch_begin(1)
     bar.on_train_batch_end(0, logs)
-    bar.on_test_begin()
+    record.on_test_begin()
     bar.on_epoch_end(1, logs)
     bar.close()
     assert capsys.readouterr().out.startswith(
