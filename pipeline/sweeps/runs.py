@@ -119,10 +119,16 @@ def open_sweep_run(cfg: Config, prepared: Path, name: str, sweep_id: str) -> str
             max_results=1,
             output_format="list",
         )
-        run = found[0] if found else client.create_run(experiment.experiment_id, run_name=name)
+        # A new run has its tag from the start: else a kill could leave one that is never found.
+        tags = {SWEEP_ID: sweep_id}
+        run = (
+            found[0]
+            if found
+            else client.create_run(experiment.experiment_id, run_name=name, tags=tags)
+        )
         run_id = run.info.run_id
         client.update_run(run_id, "RUNNING")
-        tags = {SWEEP_ID: sweep_id, "sweep.study": name, DATA_DIGEST: data_digest(prepared)}
+        tags = {"sweep.study": name, DATA_DIGEST: data_digest(prepared)}
         set_tags(run_id, {**tags, **process.identity(), **source_tags()})
         if not run.inputs or not run.inputs.dataset_inputs:
             log_training_inputs(run_id, cfg, prepared)

@@ -72,6 +72,20 @@ def test_sweep_has_one_run_however_often_it_is_started(parent: str, prepared: Pa
     assert open_sweep_run(CFG, prepared, "digits", "another id") != parent
 
 
+def test_run_of_a_session_that_was_killed_while_it_opened_it_is_used_again(
+    tracked: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(run_id: str, tags: dict[str, str]) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.sweeps.runs.set_tags", killed)
+        with pytest.raises(KeyboardInterrupt):
+            open_sweep_run(CFG, prepared, "digits", "id")
+    open_sweep_run(CFG, prepared, "digits", "id")
+    assert len(mlflow.search_runs(search_all_experiments=True, output_format="list")) == 1
+
+
 def test_closed_run_has_the_results_and_the_best_trial(parent: str, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results/trials.csv").write_text("trial\n")
