@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def main() -> int:
             paths = arguments.files[start : start + _BATCH]
             images = _read_images(paths, shape, arguments.as_is)
             refused += len(paths) - len(images)
-            _print_answers(images, lambda pixels: model.predict(pixels, verbose=0))
+            _print_answers(images, partial(model.predict, verbose=0))
     except BrokenPipeError:  # the reader of the output, such as `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

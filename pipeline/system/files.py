@@ -6,10 +6,10 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 
 @contextmanager
@@ -57,10 +57,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows as CSV with a header, atomically. All rows must have the same keys."""
+def write_csv(path: Path, rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Write rows as CSV with a header, atomically.
+
+    Args:
+        path: the file to write.
+        rows: the values of each row by column.
+        columns: the columns to write, in this order. By default those of the first row, and then
+            all rows must have the same.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    others: Literal["ignore", "raise"] = "ignore" if columns else "raise"
+    writer = csv.DictWriter(text, columns or rows[0], extrasaction=others, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())

@@ -1,10 +1,9 @@
 """The metrics of each epoch, and the best epoch."""
 
 import csv
-import io
 from pathlib import Path
 
-from pipeline.system.files import write_text
+from pipeline.system.files import write_csv
 
 Row = dict[str, float]  # the metrics of one epoch, by name
 
@@ -19,12 +18,8 @@ def best_epoch(history: list[Row]) -> Row:
 
 def write_history(history: list[Row], path: Path) -> None:
     """Write one CSV row per epoch, with numbers in full precision."""
-    text = io.StringIO()
     # Columns that differ from run to run, such as images per second, are left out.
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    write_text(path, text.getvalue())
+    write_csv(path, history, COLUMNS)
 
 
 def read_history(path: Path) -> list[Row]:
