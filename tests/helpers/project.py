@@ -51,6 +51,13 @@ class Project:
         project.commit()
         return project
 
+    @classmethod
+    def trained(cls, folder: Path, params: str) -> "Project":
+        """Copy the repository, and run the pipeline once."""
+        project = cls.copy(folder, params)
+        project.repro()
+        return project
+
     def run(self, *command: str, status: int = 0) -> str:
         """Run a command; return what it printed, and fail if its exit status differs."""
         result = subprocess.run(

@@ -21,9 +21,7 @@ OUTPUTS = ["composed.yaml", "data", "models", "reports"]
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project in which nothing went wrong."""
-    project = Project.copy(tmp_path_factory.mktemp("reference"), PARAMS)
-    project.repro()
-    return project
+    return Project.trained(tmp_path_factory.mktemp("reference"), PARAMS)
 
 
 @pytest.fixture

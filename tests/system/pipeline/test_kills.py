@@ -37,9 +37,7 @@ FORKS.set_forkserver_preload(["tensorflow", "keras", "mlflow", "mlflow.keras", "
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project.copy(tmp_path_factory.mktemp("kills"), PARAMS)
-    project.repro()
-    return project
+    return Project.trained(tmp_path_factory.mktemp("kills"), PARAMS)
 
 
 def run_stage(stage: str, folder: Path, begins: Event) -> None:

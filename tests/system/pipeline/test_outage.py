@@ -26,9 +26,7 @@ COMPLETE = [["FINISHED", True, [1, 2, 3]]]
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project.copy(tmp_path_factory.mktemp("reference"), PARAMS)
-    project.repro()
-    return project
+    return Project.trained(tmp_path_factory.mktemp("reference"), PARAMS)
 
 
 @pytest.fixture
@@ -70,7 +68,7 @@ def test_training_survives_the_loss_of_the_tracking_server(
 
 
 def test_training_survives_a_locked_database(reference: Project, project: Project) -> None:
-    project.run("python", "-c", "from pipeline import tracking; tracking.connect('mnist')")
+    project.run("python", "-c", "from pipeline.tracking.store import connect; connect('mnist')")
     with sqlite3.connect(project.folder / "mlflow.db", isolation_level=None) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         output = project.run("python", "-m", "pipeline.train")
