@@ -106,9 +106,9 @@ def multirun(folder: str, points: list[list[str]]) -> None:
 def queue(folder: str, points: list[list[str]]) -> None:
     """Run `dvc exp run --queue`, with two jobs at a time."""
     for point in points:
-        # params.yaml has only the groups, so other keys must be added to it.
-        keys = [f"+{key}" if "." in key.split("=")[0] else key for key in point]
-        settings = [text for key in (*keys, "+train.threads=1") for text in ("-S", key)]
+        # In params.yaml, values stand under `set`. A + adds those that are not listed there.
+        keys = [f"++set.{key}" if "." in key.split("=")[0] else key for key in point]
+        settings = [text for key in (*keys, "set.train.threads=1") for text in ("-S", key)]
         call(folder, "dvc", "exp", "run", "--queue", "--quiet", *settings)
     call(folder, "dvc", "queue", "start", "--jobs", "2")
     while "Queued" in (left := call(folder, "dvc", "queue", "status")) or "Running" in left:

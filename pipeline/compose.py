@@ -6,10 +6,11 @@ Examples:
     python -m pipeline.compose --groups           # list the config groups and their choices
 """
 
+import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from pipeline.config.composition import compose
+from pipeline.config.composition import compose, values_left_out
 from pipeline.config.paths import config_groups, options_of
 from pipeline.config.yaml_files import dump_config, save_config
 from pipeline.system import cli
@@ -27,7 +28,13 @@ def main() -> None:
         for group in sorted(config_groups()):
             print(f"{group}: {', '.join(options_of(group))}")
         return
-    cfg = compose(arguments.overrides, Path("params.yaml"))
+    params = Path("params.yaml")
+    cfg = compose(arguments.overrides, params)
+    if keys := values_left_out(arguments.overrides, params):
+        print(
+            f"left out of the preset, which sets them for another choice: {', '.join(keys)}",
+            file=sys.stderr,
+        )
     if arguments.show:
         print(dump_config(cfg), end="")
         return

@@ -12,14 +12,24 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from pipeline.config.overrides import key_of, parse_overrides, with_params
+from pipeline.config.overrides import (
+    SWEEP_GROUPS,
+    VALUES,
+    key_of,
+    merge_overrides,
+    parse_overrides,
+    with_params,
+)
 from pipeline.config.paths import CONF, config_groups, options_of
-from pipeline.config.schema import Config, SweepConfig
+from pipeline.config.presets import left_out
+from pipeline.config.schema import VERSIONS, Config, SweepConfig
+from pipeline.config.targets import arguments_of
 from pipeline.config.validation import validate
 from pipeline.system.errors import UserError, nearest, one_line
+from pipeline.system.versions import library_versions
 
 COMMAND_LINE = "the command line"
-_SWEEP_GROUPS = {"sweep": "default", "launcher": "local"}
+_HYDRA_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
 
 
 @dataclass
@@ -87,7 +97,28 @@ def compose(
             origin.set_by.setdefault(override.key_or_group, params.name)
     composed = _hydra_compose(overrides, origin)
     sections = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    return validate(Config, _to_container(sections, origin), origin.of)
+    values = _to_container(sections, origin)
+    if VERSIONS in values:
+        raise UserError(f"{VERSIONS} ({origin.of(VERSIONS)}): compose writes this section itself")
+    return validate(Config, values | {VERSIONS: library_versions()}, origin.of)
+
+
+def values_left_out(
+    arguments: Sequence[str], params: Path | None = None, conf: Path = CONF
+) -> list[str]:
+    """The keys of the preset that do not apply, since another file than its own is picked.
+
+    Args:
+        arguments: overrides that compose.
+        params: a params.yaml file that composes.
+        conf: the folder of config groups.
+    """
+    overrides = with_params(params, arguments, conf) if params else list(arguments)
+    groups = config_groups(conf)
+    picks = [override for override in overrides if key_of(override) in groups]
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        undo = left_out(picks, _compose_with_hydra, conf)
+    return [key_of(override) for group in undo.values() for override in group]
 
 
 def compose_sweep(arguments: Sequence[str] = (), conf: Path = CONF) -> SweepConfig:
@@ -102,7 +133,7 @@ def compose_sweep(arguments: Sequence[str] = (), conf: Path = CONF) -> SweepConf
     """
     parsed = parse_overrides(arguments, COMMAND_LINE)
     origin = Origin(conf, {override.key_or_group: COMMAND_LINE for override in parsed})
-    picks = dict(_SWEEP_GROUPS)
+    picks = dict(SWEEP_GROUPS)
     picks |= {key: text.partition("=")[2] for text in arguments if (key := key_of(text)) in picks}
     values = [text for text in arguments if key_of(text) not in picks]
     groups = [f"+{group}={choice}" for group, choice in picks.items()]
@@ -123,18 +154,40 @@ def _hydra_compose(overrides: list[str], origin: Origin) -> DictConfig:
     conf = origin.conf
     groups = config_groups(conf)
     picks = [override for override in overrides if key_of(override) in groups]
+    values = [override for override in overrides if key_of(override) not in groups]
     _check_choices(picks, origin)
     with initialize_config_dir(str(conf), version_base="1.3"):
         try:
-            composed = hydra_compose("config", overrides, return_hydra_config=True)
+            undo = left_out(picks, _compose_with_hydra, conf)
+            base = [*picks, *(override for group in undo.values() for override in group)]
+            composed = _compose_values(base, values, origin)
         except yaml.YAMLError as error:
             raise UserError(f"a file of {conf.name}/ is not YAML: {one_line(error)}") from None
         # Hydra raises ValueError for `model=null`.
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            _check_keys(picks, overrides, origin, one_line(error))
+        except _HYDRA_ERRORS as error:
             raise UserError(_locate(one_line(error), origin)) from None
     origin.choices |= composed.hydra.runtime.choices
     return composed
+
+
+def _compose_values(base: list[str], values: list[str], origin: Origin) -> DictConfig:
+    """Compose with values on top of picks.
+
+    Hydra refuses a key that no file sets, such as `optimizer.clipnorm`, without a `+`. Here the
+    `+` is not needed if the section's target has such an argument.
+    """
+    try:
+        return _compose_with_hydra(merge_overrides(base, values))
+    except _HYDRA_ERRORS as error:
+        added = _new_arguments(base, values, origin, one_line(error))
+        if not added:
+            raise
+        values = [f"+{value}" if key_of(value) in added else value for value in values]
+        return _compose_with_hydra(merge_overrides(base, values))
+
+
+def _compose_with_hydra(overrides: Sequence[str]) -> DictConfig:
+    return hydra_compose("config", list(overrides), return_hydra_config=True)
 
 
 def _check_choices(picks: list[str], origin: Origin) -> None:
@@ -149,27 +202,46 @@ def _check_choices(picks: list[str], origin: Origin) -> None:
             )
 
 
-def _check_keys(picks: list[str], overrides: list[str], origin: Origin, failure: str) -> None:
-    """Raise UserError for an override whose key is not in the configuration."""
+def _new_arguments(base: list[str], values: list[str], origin: Origin, failure: str) -> set[str]:
+    """The keys of values that are not in the configuration, but that their target accepts.
+
+    Raises:
+        UserError: naming a key that is not in the configuration and has no such target.
+    """
     try:
-        base = hydra_compose("config", picks)
-    except (HydraException, OmegaConfBaseException, ValueError):
+        config = _compose_with_hydra(base)
+    except _HYDRA_ERRORS:
         raise UserError(f"{origin.conf.name}/: {failure}") from None
-    groups = config_groups(origin.conf)
-    added = {key_of(override) for override in overrides if override.startswith("+")}
-    for key, source in origin.set_by.items():
-        if key in groups or key in added:
+    new = set()
+    for value in values:
+        key = key_of(value)
+        parent, part, names = _first_missing(config, key)
+        if not part or value.startswith("+"):
             continue
-        node: Any = base
-        parts = key.split(".")
-        for depth, part in enumerate(parts):
-            names = [str(name) for name in node] if isinstance(node, DictConfig) else []
-            if part not in names:
-                parent = ".".join(parts[:depth])
-                valid = names if parent else sorted({*names, *groups})
-                where = f" in {parent}" if parent else ""
-                raise UserError(f"{key} ({source}): no key {part!r}{where}{nearest(part, valid)}")
-            node = node[part] if not OmegaConf.is_missing(node, part) else None
+        source = origin.set_by.get(key, "an override")
+        if key.startswith(f"{VALUES}."):
+            raise UserError(f"{value} ({source}): leave out `{VALUES}.`, which is for params.yaml")
+        target = config[parent].get("_target_", "") if parent in config else ""
+        arguments = arguments_of(target) if isinstance(target, str) else None
+        if arguments and part in arguments.model_fields and key == f"{parent}.{part}":
+            new.add(key)
+            continue
+        valid = names if parent else sorted({*names, *config_groups(origin.conf)} - {"hydra"})
+        where = f" in {parent}" if parent else ""
+        raise UserError(f"{key} ({source}): no key {part!r}{where}{nearest(part, valid)}")
+    return new
+
+
+def _first_missing(config: DictConfig, key: str) -> tuple[str, str, list[str]]:
+    """The first part of a dotted key that is not there: its parent, itself, the names there."""
+    node: Any = config
+    parts = key.split(".")
+    for depth, part in enumerate(parts):
+        names = [str(name) for name in node] if isinstance(node, DictConfig) else []
+        if part not in names:
+            return ".".join(parts[:depth]), part, names
+        node = node[part] if not OmegaConf.is_missing(node, part) else None
+    return key, "", []
 
 
 def _locate(failure: str, origin: Origin) -> str:

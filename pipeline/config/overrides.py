@@ -11,34 +11,80 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from pipeline.config.paths import CONF, config_groups, options_of
+from pipeline.config.schema import VERSIONS, Config
 from pipeline.config.yaml_files import read_yaml
-from pipeline.system.errors import UserError, one_line
+from pipeline.system.errors import UserError, nearest, one_line
+
+VALUES = "set"  # the key of params.yaml whose mapping holds the values
+SWEEP_GROUPS = {"sweep": "default", "launcher": "local"}  # that only a sweep composes
 
 
 def read_params(params: Path, conf: Path = CONF) -> list[str]:
     """Read a params file as overrides.
 
-    A key that names a config group picks a file of the group; null leaves the group as it is. Any
-    other key sets a value. Keys may be nested (`train: {epochs: 3}`) or dotted (`train.epochs: 3`).
+    A key of the file picks a file of the config group with that name. The values of the
+    configuration stand under `set`, nested (`train: {epochs: 3}`) or dotted (`train.epochs: 3`),
+    because `dvc exp run -S` replaces a pick by a mapping if a value is set below it. A null changes
+    nothing.
+
+    Raises:
+        UserError: when the file cannot be read, or a key stands where it would not work. The
+            message has the line to write.
     """
-    values = read_yaml(params, "create it with `{}` in it to change nothing")
+    content = read_yaml(params, "create it with `{}` in it to change nothing")
+    if content is None:
+        return []
+    if not isinstance(content, dict):
+        raise UserError(f"{params.name} must hold `key: value` lines, not {type(content).__name__}")
+    groups = config_groups(conf)
+    overrides = []
+    for key, value in content.items():
+        if key == VALUES or value in (None, {}):
+            continue
+        if key in SWEEP_GROUPS:
+            raise UserError(f"{params.name}: {key} is for a sweep only: make sweep SWEEP={value}")
+        if key not in groups or isinstance(value, dict):
+            raise _misplaced(params, key, value, groups)
+        if not isinstance(value, str):
+            names = ", ".join(options_of(key, conf))
+            raise UserError(f"{params.name}: {key} must name one of {names}, not {value!r:.200}")
+        overrides.append(f"{key}={value}")
+    return overrides + _values(params, content.get(VALUES), groups)
+
+
+def _values(params: Path, values: Any, groups: set[str]) -> list[str]:
+    """The values of a params file as overrides."""
     if values is None:
         return []
     if not isinstance(values, dict):
-        raise UserError(f"{params.name} must hold `key: value` lines, not {type(values).__name__}")
-    groups = config_groups(conf)
+        raise UserError(
+            f"{params.name}: {VALUES} must hold `key: value` lines, not {values!r:.200}"
+        )
     overrides = []
     for key, value in flatten(values).items():
-        if value == {} or (key in groups and value is None):
+        if value is None or value == {}:
             continue
-        if key not in groups:
-            overrides.append(f"{key}={to_grammar(value)}")
-        elif isinstance(value, str):
-            overrides.append(f"{key}={value}")
-        else:
-            names = ", ".join(options_of(key, conf))
-            raise UserError(f"{params.name}: {key} must name one of {names}, not {value!r:.200}")
+        if key in groups:
+            raise UserError(
+                f"{params.name}: {VALUES}.{key} is not a value but the choice of a file: write "
+                f"`{key}: {value!s:.100}` outside {VALUES}, or dvc exp run -S {key}={value!s:.100}"
+            )
+        overrides.append(f"{key}={to_grammar(value)}")
     return overrides
+
+
+def _misplaced(params: Path, key: Any, value: Any, groups: set[str]) -> UserError:
+    """The error for a key of a params file that is neither a config group nor `set`."""
+    section = str(key).lstrip("+~").partition(".")[0]
+    if section not in {*groups, *Config.model_fields}:
+        valid = sorted({*groups, VALUES, *Config.model_fields} - {*SWEEP_GROUPS, VERSIONS})
+        return UserError(f"{key!s:.100} ({params.name}): no such key{nearest(section, valid)}")
+    [(name, inner), *_] = flatten({str(key).lstrip("+~"): value}).items()
+    return UserError(
+        f"{name} ({params.name}): a value stands under `{VALUES}`: write "
+        f"`{VALUES}: {{{name}: {to_grammar(inner):.100}}}`, or type "
+        f"dvc exp run -S {VALUES}.{name}={to_grammar(inner):.100}"
+    )
 
 
 def with_params(params: Path, arguments: Sequence[str], conf: Path = CONF) -> list[str]:

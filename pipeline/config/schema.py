@@ -24,6 +24,8 @@ def _needs_target(section: dict[str, Any]) -> dict[str, Any]:
     return section
 
 
+VERSIONS = "versions"  # the section that compose writes itself
+
 # Sections for `hydra.utils.instantiate`. An OptionalTarget may be empty.
 OptionalTarget = Annotated[dict[str, Any], AfterValidator(_check_target)]
 Target = Annotated[dict[str, Any], AfterValidator(_needs_target), AfterValidator(_check_target)]
@@ -86,6 +88,14 @@ class Tracking(Section):
     run_name: str | None
 
 
+class Versions(Section):
+    """The installed libraries that shape the output of each stage."""
+
+    prepare: str
+    train: str
+    evaluate: str
+
+
 class Config(Section):
     """The complete configuration, as stored in `composed.yaml`."""
 
@@ -99,6 +109,7 @@ class Config(Section):
     train: Train
     evaluate: Evaluate
     tracking: Tracking
+    versions: Versions
 
 
 class Sweep(Section):

@@ -1,5 +1,12 @@
-"""Read and write the YAML files of the configuration."""
+"""Read and write the YAML files of the configuration.
 
+Hydra reads conf/ with PyYAML (YAML 1.1), and DVC reads and writes params.yaml with ruamel.yaml
+(YAML 1.2). They differ in some spellings. Here a number or a truth value of either is read as one:
+`1e-3`, `5e-05`, `0o7`, `on`. A date or a time stays text. A number with leading zeros is refused,
+because the two libraries read different numbers.
+"""
+
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +18,28 @@ from pipeline.system.errors import UserError, one_line
 from pipeline.system.files import write_text
 
 _TAGS = {"null", "bool", "int", "float", "str", "timestamp", "seq", "map", "merge"}
+_PREFIX = "tag:yaml.org,2002:"
+# What YAML 1.2 reads as numbers, and YAML 1.1 as text: `1e-3`, `+.5`, `0o7`, `08`.
+_FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?")
+_INT = re.compile(r"[-+]?0(o[0-7]+|\d+)")
 _MAX_VALUES = 10_000
 _MAX_DEPTH = 32
 _MAX_DIGITS = 100
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads the spellings of YAML 1.1 and 1.2."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes each text that `_Loader` would read as a number."""
+
+
+for _yaml in (_Loader, _Dumper):
+    _yaml.add_implicit_resolver(f"{_PREFIX}int", re.compile(f"^{_INT.pattern}$"), list("-+0"))
+    _yaml.add_implicit_resolver(
+        f"{_PREFIX}float", re.compile(f"^{_FLOAT.pattern}$"), list("-+.0123456789")
+    )
 
 
 def load_config(path: Path) -> Config:
@@ -34,7 +60,7 @@ def save_config(config: Config, path: Path) -> None:
 def dump_config(config: Config) -> str:
     """A configuration as YAML with sorted keys."""
     # The output is ASCII: PyYAML would write U+0085 unescaped, which YAML reads as a line end.
-    return yaml.safe_dump(config.model_dump(), sort_keys=True)
+    return yaml.dump(config.model_dump(), Dumper=_Dumper, sort_keys=True)
 
 
 def read_yaml(path: Path, if_missing: str) -> Any:
@@ -48,7 +74,7 @@ def read_yaml(path: Path, if_missing: str) -> Any:
         UserError: when the file is missing, unreadable, too large, or not plain YAML.
     """
     try:
-        loader = yaml.SafeLoader(path.read_text("utf-8"))
+        loader = _Loader(path.read_text("utf-8"))
         root = loader.get_single_node()
         if root is None:
             return None
@@ -76,7 +102,7 @@ def _check_nodes(root: yaml.Node, path: Path) -> None:
     while todo:
         node, depth = todo.pop()
         count += 1
-        tag = node.tag.removeprefix("tag:yaml.org,2002:")
+        tag = node.tag.removeprefix(_PREFIX)
         where = f"{path}, line {node.start_mark.line + 1}"
         if count > _MAX_VALUES:
             raise UserError(f"{path} holds more than {_MAX_VALUES:,} values")
@@ -86,9 +112,43 @@ def _check_nodes(root: yaml.Node, path: Path) -> None:
             raise UserError(f"{where}: unsupported YAML tag {tag!r:.200}")
         if tag == "int" and len(node.value) > _MAX_DIGITS:
             raise UserError(f"{where}: a number has {len(node.value)} digits; limit: {_MAX_DIGITS}")
-        if tag == "timestamp":
-            node.tag = "tag:yaml.org,2002:str"  # no setting is a date: keep the text
+        if tag == "int" and re.fullmatch(r"[-+]?0[\d_]*[1-9][\d_]*", node.value):
+            raise UserError(f"{where}: write {node.value} without leading zeros")
         if isinstance(node, yaml.MappingNode):
+            _check_keys(node, path)
             todo += [(child, depth + 1) for pair in node.value for child in pair]
         elif isinstance(node, yaml.SequenceNode):
             todo += [(child, depth + 1) for child in node.value]
+
+
+def _check_keys(mapping: yaml.MappingNode, path: Path) -> None:
+    """Reject a mapping with two equal keys. PyYAML would keep the last one without a word."""
+    seen = set()
+    for key, _ in mapping.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag != f"{_PREFIX}merge":
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise UserError(f"{path}, line {line}: the key {key.value!r:.200} is there twice")
+            seen.add(key.value)
+
+
+def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | str:
+    text = node.value.replace("_", "")
+    if ":" in text:
+        return text  # YAML 1.1 reads 12:30 as 750
+    if match := re.fullmatch(r"([-+]?)0o([0-7]+)", text):
+        return int(match[1] + match[2], 8)
+    return loader.construct_yaml_int(node)
+
+
+def _construct_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float | str:
+    return str(node.value) if ":" in node.value else loader.construct_yaml_float(node)
+
+
+def _construct_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
+    return str(node.value)
+
+
+_Loader.add_constructor(f"{_PREFIX}int", _construct_int)
+_Loader.add_constructor(f"{_PREFIX}float", _construct_float)
+_Loader.add_constructor(f"{_PREFIX}timestamp", _construct_text)

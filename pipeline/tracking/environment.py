@@ -6,8 +6,10 @@ import platform
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
+
+from pipeline.system.versions import tensorflow_requirement
 
 _PACKAGES = ("keras", "numpy", "mlflow", "dvc", "hydra-core")
 
@@ -42,16 +44,6 @@ def _environment() -> dict[str, str]:
         "version.tensorflow": tensorflow_requirement().partition("==")[2],
         **{f"version.{name}": version(name) for name in _PACKAGES},
     }
-
-
-def tensorflow_requirement() -> str:
-    """The installed TensorFlow as a pip requirement, for `tensorflow-cpu` or `tensorflow`."""
-    for name in ("tensorflow-cpu", "tensorflow"):
-        try:
-            return f"{name}=={version(name)}"
-        except PackageNotFoundError:
-            continue
-    raise PackageNotFoundError("tensorflow")
 
 
 def cpu() -> str:

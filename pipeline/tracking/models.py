@@ -14,7 +14,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from pipeline.data.splits import load_split, load_stats
-from pipeline.tracking.environment import tensorflow_requirement
+from pipeline.system.versions import tensorflow_requirement
 
 
 def log_model_file(run: Run, model: keras.Model, path: Path, prepared: Path) -> str:

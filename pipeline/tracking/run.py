@@ -8,7 +8,7 @@ import mlflow
 from mlflow.entities import Param, Run
 
 from pipeline.config.overrides import flatten
-from pipeline.config.schema import Config
+from pipeline.config.schema import VERSIONS, Config
 from pipeline.system import process
 from pipeline.system.errors import UserError
 from pipeline.system.seeds import Seeds
@@ -80,9 +80,12 @@ class TrackedRun:
 
 
 def run_params(cfg: Config) -> list[Param]:
-    """All values of a configuration, and the seeds derived from its seed, as run parameters."""
+    """All values of a configuration, and the seeds derived from its seed, as run parameters.
+
+    The versions of libraries are tags: see `environment_tags`.
+    """
     seeds = {f"seed.{k}": v for k, v in vars(Seeds.derive(cfg.train.seed)).items()}
-    values = {**flatten(cfg.model_dump()), **seeds}
+    values = {**flatten(cfg.model_dump(exclude={VERSIONS})), **seeds}
     return [Param(key, str(value)) for key, value in values.items()]
 
 

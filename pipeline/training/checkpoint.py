@@ -13,7 +13,6 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,7 +24,7 @@ from pipeline.config.schema import Config
 from pipeline.config.stages import stage_code
 from pipeline.data.splits import data_digest
 from pipeline.system.files import atomic_write, sha256, write_text
-from pipeline.tracking.environment import tensorflow_requirement
+from pipeline.system.versions import library_versions
 from pipeline.training.history import Row
 
 Arrays = list[NDArray[Any]]
@@ -149,7 +148,7 @@ def fingerprint(cfg: Config, prepared: Path, init: Path | None = None) -> str:
         "train": {**values["train"], "init_from": init and sha256(init)},
         "data": data_digest(prepared),
         "code": [sha256(path) for path in stage_code("train")],
-        "versions": [tensorflow_requirement(), version("keras"), version("numpy")],
+        "versions": library_versions()["train"],
         "threads": cfg.train.threads or os.cpu_count(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

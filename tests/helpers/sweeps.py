@@ -56,10 +56,16 @@ class Python(Protocol):
 
 def project(folder: Path, raw: Path) -> Project:
     """A project whose data are the tiny data set in a folder. Its trainings take a moment."""
-    settings = "prepare: {validation_fraction: 0.2}\ntrain: {epochs: 3, batch_size: 32}\n"
-    made = Project.copy(
-        folder, f"data: tiny\nmodel: mlp\nmodel.depth: 1\naugment: none\n{settings}"
-    )
+    params = """
+data: tiny
+model: mlp
+augment: none
+set:
+  prepare: {validation_fraction: 0.2}
+  train: {epochs: 3, batch_size: 32}
+  model: {depth: 1}
+"""
+    made = Project.copy(folder, params)
     files = [{"name": name} for name in tiny.contents(tiny.split(3), tiny.split(3))]
     keys = ("train_images", "train_labels", "test_images", "test_labels")
     data: dict[str, Any] = {"name": "tiny", "mirrors": [str(raw)], "num_classes": None}

@@ -8,7 +8,7 @@ from tests.helpers.commands import assert_help, run_command
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    (tmp_path / "params.yaml").write_text("train: {epochs: 7}\n")
+    (tmp_path / "params.yaml").write_text("set: {train: {epochs: 7}}\n")
     return tmp_path
 
 
@@ -30,7 +30,7 @@ def test_mistake_writes_nothing(workspace: Path) -> None:
     (workspace / "params.yaml").write_text("trian: {epochs: 7}\n")
     result = run_command("compose", workspace)
     assert result.returncode == 1
-    assert result.stderr.startswith("error: trian.epochs (params.yaml): ")
+    assert result.stderr.startswith("error: trian (params.yaml): ")
     assert result.stderr.count("\n") == 1
     assert names(workspace) == ["params.yaml"]
 

@@ -30,7 +30,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
     params = (REPOSITORY / "params.yaml").read_text()
     folder = tmp_path / "project"
     folder.mkdir()
-    project = Project.copy(folder, params + "train: {epochs: 1}\n")
+    project = Project.copy(folder, params.replace("epochs: null", "epochs: 1"))
     yield dataclasses.replace(project, variables={"DATA_MIRROR": str(digits)})
     shutil.rmtree(tmp_path)
 

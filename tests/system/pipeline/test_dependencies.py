@@ -24,6 +24,7 @@ CHANGES_NO_OUTPUT = {
 LOADS_THE_CONFIG = {
     *(f"pipeline/config/{name}.py" for name in ("overrides", "paths", "schema", "stages")),
     *(f"pipeline/config/{name}.py" for name in ("targets", "types", "validation", "yaml_files")),
+    "pipeline/system/versions.py",
 }
 # What evaluate needs to complete the MLflow run.
 COMPLETES_THE_RUN = {

@@ -27,7 +27,7 @@ from tests.helpers.project import OUTPUT, Project
 
 pytestmark = pytest.mark.long
 
-PARAMS = "data: mnist_sample\nexperiment: debug\nmodel.dropout: 0.3\naugment: shift\n"
+PARAMS = "data: mnist_sample\nexperiment: debug\naugment: shift\nset: {model.dropout: 0.3}\n"
 KILLS = int(os.environ.get("KILLS", "40"))  # of each stage
 # The stages are forked from a process that has already made the imports. Otherwise most kills would
 # hit the imports.

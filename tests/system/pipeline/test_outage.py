@@ -11,7 +11,7 @@ from tests.helpers.project import Project
 
 pytestmark = pytest.mark.slow
 
-PARAMS = "data: mnist_sample\nexperiment: debug\ntrain.epochs: 3\n"
+PARAMS = "data: mnist_sample\nexperiment: debug\nset: {train.epochs: 3}\n"
 RUNS = """
 import json, mlflow
 client = mlflow.MlflowClient()

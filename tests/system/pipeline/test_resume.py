@@ -38,21 +38,21 @@ def test_killed_pipeline_ends_in_the_same_bytes_and_one_run(
 def test_training_that_is_stopped_is_marked_and_resumed(
     edited: Project, number: signal.Signals, status: int
 ) -> None:
-    edited.write("params.yaml", f"data: mnist_sample\ntrain: {{seed: {status}}}\n")
+    edited.write("params.yaml", f"data: mnist_sample\nset: {{train: {{seed: {status}}}}}\n")
     edited.run("dvc", "repro", "prepare")
     train = ["python", "-m", "pipeline.train"]
     assert edited.stop_when("epoch 2/", train, number) == status
     assert _newest(edited)[0] == "KILLED"
     # A setting that changes no result may differ when the training is resumed.
-    again = "tracking: {run_name: again}\n"
-    edited.write("params.yaml", edited.read("params.yaml") + again)
+    params = f"data: mnist_sample\nset: {{train.seed: {status}, tracking.run_name: again}}\n"
+    edited.write("params.yaml", params)
     edited.run("dvc", "repro", "compose")
     assert "resumed after epoch" in edited.run(*train)
     assert _newest(edited) == ["FINISHED", 4, None]
 
 
 def test_training_that_fails_gives_the_reason_in_one_line_and_in_its_run(edited: Project) -> None:
-    edited.write("params.yaml", "data: mnist_sample\noptimizer: {learning_rate: 3.0e+38}\n")
+    edited.write("params.yaml", "data: mnist_sample\nset: {optimizer: {learning_rate: 3.0e+38}}\n")
     edited.run("dvc", "repro", "prepare")
     output = edited.run("python", "-m", "pipeline.train", status=1)
     assert "error: the loss is" in output

@@ -29,7 +29,7 @@ params:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    params = "data: mnist_sample\nexperiment: debug\ntrain.epochs: 3\nmodel: null\n"
+    params = "data: mnist_sample\nexperiment: debug\nmodel: null\nset: {train.epochs: 3}\n"
     project = Project.copy(tmp_path_factory.mktemp("promote"), params)
     project.write("conf/sweep/digits.yaml", SWEEP)
     project.run("python", "-m", "pipeline.sweep", "sweep=digits")

@@ -1,15 +1,18 @@
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.hydra import apply_overrides
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.composition import compose, compose_sweep, group_choices
-from pipeline.config.paths import CONF
+from pipeline.config.paths import CONF, REPOSITORY, options_of
 from pipeline.config.yaml_files import load_config, save_config
 from pipeline.system.errors import UserError
+from pipeline.system.versions import library_versions
 from tests.helpers.configs import MakeConfig, assert_one_line, write_params
 from tests.helpers.yaml_values import TEXT
 
@@ -41,10 +44,12 @@ def test_params_reach_the_loaded_config(
     tmp_path: Path, name: str, rate: float, classes: list[str], epochs: int
 ) -> None:
     values = {
-        "tracking": {"run_name": name},
-        "optimizer.learning_rate": rate,
-        "data.class_names": classes,
-        "train": {"epochs": epochs},
+        "set": {
+            "tracking": {"run_name": name},
+            "optimizer.learning_rate": rate,
+            "data.class_names": classes,
+            "train": {"epochs": epochs},
+        }
     }
     composed = compose(params=write_params(tmp_path, yaml.safe_dump(values)))
     save_config(composed, tmp_path / "composed.yaml")
@@ -56,13 +61,15 @@ def test_params_reach_the_loaded_config(
 
 
 def test_mapping_inside_a_list_reaches_the_config(tmp_path: Path) -> None:
-    text = "model.kernel_initializer.layers: [{_target_: keras.layers.Dense, units: 5}]"
-    composed = compose(params=write_params(tmp_path, "model: mlp\n+" + text))
+    text = "+model.kernel_initializer.layers: [{_target_: keras.layers.Dense, units: 5}]"
+    composed = compose(params=write_params(tmp_path, f"model: mlp\nset:\n  {text}\n"))
     layers = composed.model["kernel_initializer"]["layers"]
     assert layers == [{"_target_": "keras.layers.Dense", "units": 5}]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "model: null", "train: {}", "# nothing"])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "model: null", "set:", "set: {train: {epochs: null}}", "# nothing"]
+)
 def test_params_that_change_nothing(tmp_path: Path, text: str) -> None:
     assert compose(params=write_params(tmp_path, text)) == compose()
 
@@ -70,7 +77,7 @@ def test_params_that_change_nothing(tmp_path: Path, text: str) -> None:
 def test_command_line_beats_params_and_params_beat_the_preset(
     tmp_path: Path, cfg: MakeConfig
 ) -> None:
-    path = write_params(tmp_path, "model: mlp\ntrain: {epochs: 7, batch_size: 7}")
+    path = write_params(tmp_path, "model: mlp\nset: {train: {epochs: 7, batch_size: 7}}")
     composed = compose(["train.epochs=8", "model=rnn"], path)
     assert composed.model["_target_"] == "pipeline.models.rnn"
     assert (composed.train.epochs, composed.train.batch_size) == (8, 7)
@@ -101,19 +108,19 @@ def test_schedule_follows_the_learning_rate(cfg: MakeConfig) -> None:
         # A misspelt key, at each depth.
         ("trian: {epochs: 3}", ["trian", "params.yaml", "train"]),
         ("modle: mlp", ["modle", "params.yaml", "model"]),
-        ("train: {epohcs: 3}", ["train.epohcs", "params.yaml", "epochs"]),
-        ("model: {untis: 3}", ["model.untis", "params.yaml", "units"]),
-        ("model: {depth: 3}", ["model.depth", "params.yaml", "units"]),
-        ("data: {files: {train_image: 3}}", ["train_image", "params.yaml", "train_images"]),
-        ("+train.epohcs: 3", ["train.epohcs", "params.yaml", "epochs"]),
-        ("+trian.epochs: 3", ["trian", "params.yaml", "train"]),
+        ("set: {train: {epohcs: 3}}", ["train.epohcs", "params.yaml", "epochs"]),
+        ("set: {model: {untis: 3}}", ["model.untis", "params.yaml", "units"]),
+        ("set: {model: {depth: 3}}", ["model.depth", "params.yaml", "units"]),
+        ("set: {data: {files: {train_image: 3}}}", ["train_image", "params.yaml", "train_images"]),
+        ("set: {+train.epohcs: 3}", ["train.epohcs", "params.yaml", "epochs"]),
+        ("set: {+trian.epochs: 3}", ["trian", "params.yaml", "train"]),
         # A wrong choice.
         ("model: mpl", ["model=mpl", "params.yaml", "mlp"]),
         ("experiment: defualt", ["experiment=defualt", "params.yaml", "default"]),
         # A missing value.
-        ("train: {epochs: '???'}", ["train.epochs", "params.yaml"]),
-        ("train: {epochs: '${train.nope}'}", ["train.epochs", "params.yaml", "train.nope"]),
-        ("tracking: {run_name: '${'}", ["tracking.run_name", "params.yaml"]),
+        ("set: {train: {epochs: '???'}}", ["train.epochs", "params.yaml"]),
+        ("set: {train: {epochs: '${train.nope}'}}", ["train.epochs", "params.yaml", "train.nope"]),
+        ("set: {tracking: {run_name: '${'}}", ["tracking.run_name", "params.yaml"]),
     ],
 )
 def test_mistake_in_params_is_one_line(tmp_path: Path, text: str, parts: list[str]) -> None:
@@ -194,6 +201,91 @@ def test_file_of_conf_that_is_not_yaml_is_one_line(conf: Path) -> None:
 def test_bad_sweep_is_refused_by_name(arguments: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         compose_sweep(arguments)
+
+
+PICKS = [
+    *(f"{group}={choice}" for group in ("model", "optimizer") for choice in options_of(group)),
+    "experiment=first_network",
+    "experiment=debug",
+    "schedule=constant",
+]
+VALUES = [
+    "optimizer.learning_rate=0.00005",
+    "optimizer.momentum=0.5",
+    "model.depth=4",
+    "model.units=8",
+    "model.activation=tanh",
+    "train.epochs=2",
+]
+
+
+def composed_or_error(arguments: list[str], params: Path | None = None) -> object:
+    try:
+        return compose(arguments, params)
+    except UserError as error:
+        return str(error).split("(")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pick", PICKS)
+def test_set_param_of_dvc_composes_what_was_typed_in_any_order(tmp_path: Path, pick: str) -> None:
+    path = tmp_path / "params.yaml"
+    shipped = (REPOSITORY / "params.yaml").read_text()
+    for value in VALUES:
+        texts = set()
+        for order in permutations([pick, f"set.{value}"]):
+            path.write_text(shipped)
+            apply_overrides(path, list(order))  # what `dvc exp run -S` does, at once
+            texts.add(path.read_text())
+            path.write_text(shipped)
+            for one in order:  # and in one command after the other
+                apply_overrides(path, [one])
+            texts.add(path.read_text())
+        assert len(texts) == 1, value
+        assert composed_or_error([], path) == composed_or_error([pick, value]), value
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["optimizer=sgd", "+optimizer.learning_rate=0.01"],
+        ["+optimizer.learning_rate=0.01"],
+        ["model=mlp", "+model.depth=4"],
+        ["+model.depth=4"],
+        ["+train.epochs=2"],
+        ["+train.init_from='git:HEAD'", "+train.epochs=2"],
+    ],
+)
+def test_value_outside_set_is_refused_with_the_words_to_type(
+    tmp_path: Path, settings: list[str]
+) -> None:
+    path = write_params(tmp_path, (REPOSITORY / "params.yaml").read_text())
+    apply_overrides(path, settings)
+    with pytest.raises(UserError) as error:
+        compose(params=path)
+    assert_one_line(error.value, ["params.yaml", "dvc exp run -S set."])
+
+
+def test_argument_that_no_file_sets_needs_no_plus(tmp_path: Path) -> None:
+    params = write_params(tmp_path, "optimizer: sgd\nset: {optimizer: {clipnorm: 1.0}}")
+    assert compose(params=params).optimizer["clipnorm"] == 1.0
+    with pytest.raises(UserError, match=r"optimizer\.clipnrm .*no key 'clipnrm' in optimizer"):
+        compose(["optimizer.clipnrm=1.0"])
+
+
+def test_form_of_params_on_the_command_line_is_refused() -> None:
+    with pytest.raises(UserError, match=r"set\.train\.epochs=3 .*leave out `set\.`"):
+        compose(["set.train.epochs=3"])
+
+
+def test_versions_are_those_of_the_libraries_and_cannot_be_set(conf: Path) -> None:
+    assert compose().versions.model_dump() == library_versions()
+    with pytest.raises(UserError, match=r"versions\.train"):
+        compose(["versions.train=old"])
+    path = conf / "config.yaml"
+    path.write_text(path.read_text() + "\nversions: {train: old}\n")
+    with pytest.raises(UserError, match=r"versions .*compose writes"):
+        compose(conf=conf)
 
 
 def test_configuration_of_the_stages_has_no_sweep() -> None:

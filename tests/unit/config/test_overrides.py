@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hypothesis import HealthCheck, given, settings
 from omegaconf import OmegaConf
+from ruamel.yaml import YAML
 
 from pipeline.config.composition import compose
 from pipeline.config.overrides import (
@@ -17,6 +19,7 @@ from pipeline.config.overrides import (
     read_params,
     with_params,
 )
+from pipeline.config.paths import REPOSITORY
 from pipeline.system.errors import UserError
 from tests.helpers.configs import assert_one_line, write_params
 from tests.helpers.yaml_values import VALUES
@@ -30,7 +33,9 @@ def test_value_in_params_is_the_same_after_hydra_has_parsed_it(tmp_path: Path, v
     conf = tmp_path / "conf"
     conf.mkdir(exist_ok=True)
     (conf / "config.yaml").write_text("section: {}\n")
-    path = write_params(tmp_path, yaml.safe_dump({"+section.key": [value]}, sort_keys=False))
+    text = io.StringIO()
+    YAML().dump({"set": {"+section.key": [value]}}, text)  # as DVC writes it
+    path = write_params(tmp_path, text.getvalue())
     with initialize_config_dir(str(conf), version_base="1.3"):
         composed = hydra_compose("config", read_params(path, conf))
     parsed = OmegaConf.to_container(composed)
@@ -40,15 +45,48 @@ def test_value_in_params_is_the_same_after_hydra_has_parsed_it(tmp_path: Path, v
 
 
 def test_nested_and_dotted_keys_are_equal(tmp_path: Path) -> None:
-    nested = read_params(write_params(tmp_path, "train: {epochs: 3, patience: 1}"))
-    dotted = read_params(write_params(tmp_path, "train.epochs: 3\ntrain.patience: 1"))
+    nested = read_params(write_params(tmp_path, "set: {train: {epochs: 3, patience: 1}}"))
+    dotted = read_params(write_params(tmp_path, "set: {train.epochs: 3, train.patience: 1}"))
     assert nested == dotted == ["train.epochs=3", "train.patience=1"]
 
 
 @pytest.mark.parametrize("key", ["a" * 300, "a\0", "\ud800", "/tmp", "..", "."])
 def test_key_that_cannot_be_a_folder_name_is_not_a_group(tmp_path: Path, key: str) -> None:
-    path = write_params(tmp_path, yaml.safe_dump({key: 1}))
+    path = write_params(tmp_path, yaml.safe_dump({"set": {key: 1}}))
     assert read_params(path) == [f"{key}=1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        # DVC makes these of `-S '+train.epochs=3'` and of `-S model=mlp -S '+model.depth=4'`.
+        ("train: {epochs: 3}", ["train.epochs", "set: {train.epochs: 3}", "-S set.train.epochs=3"]),
+        ("model: {depth: 4}", ["model.depth", "set: {model.depth: 4}", "-S set.model.depth=4"]),
+        ("optimizer: {learning_rate: 0.01}", ["-S set.optimizer.learning_rate=0.01"]),
+        ("model: mlp\nmodel.depth: 4", ["model.depth", "set: {model.depth: 4}"]),
+        ("experiment: {a: 1}", ["experiment.a", "set"]),
+        ("set: {model: mlp}", ["set.model", "model: mlp", "dvc exp run -S model=mlp"]),
+        ("set: {model: null, optimizer: sgd}", ["set.optimizer", "optimizer: sgd"]),
+        ("set: 3", ["set", "key: value", "3"]),
+        ("sets: {train.epochs: 3}", ["sets", "did you mean set?"]),
+        ("modle: mlp", ["modle", "did you mean model?"]),
+        ("1: 2", ["1 (params.yaml)", "no such key"]),
+        ("sweep: depth", ["sweep", "make sweep SWEEP=depth"]),
+        ("model: mlp\nmodel: cnn", ["line 2", "'model' is there twice"]),
+        ("set: {train: {epochs: 1, epochs: 2}}", ["'epochs' is there twice"]),
+        ("set: {train.seed: 010}", ["line 1", "010", "leading zeros"]),
+    ],
+)
+def test_key_that_would_not_work_is_refused_with_the_line_to_write(
+    tmp_path: Path, text: str, parts: list[str]
+) -> None:
+    with pytest.raises(UserError) as error:
+        read_params(write_params(tmp_path, text))
+    assert_one_line(error.value, ["params.yaml", *parts])
+
+
+def test_shipped_params_change_nothing() -> None:
+    assert read_params(REPOSITORY / "params.yaml") == ["experiment=default"]
 
 
 def test_missing_params_file_is_named(tmp_path: Path) -> None:
@@ -80,7 +118,7 @@ def test_later_overrides_replace_equal_keys() -> None:
 
 
 def test_command_line_replaces_keys_of_params(tmp_path: Path) -> None:
-    path = write_params(tmp_path, "model: mlp\ntrain.epochs: 3")
+    path = write_params(tmp_path, "model: mlp\nset: {train.epochs: 3}")
     assert with_params(path, ["train.epochs=5"]) == ["model=mlp", "train.epochs=5"]
 
 

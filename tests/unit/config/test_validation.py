@@ -25,22 +25,33 @@ COMPOSED = composed()
     ("text", "parts"),
     [
         # A wrong type.
-        ("train: {epochs: '3'}", ["train.epochs", "params.yaml", "integer", "'3'"]),
-        ("train: {epochs: 3.0}", ["train.epochs", "params.yaml", "integer", "3.0"]),
-        ("train: {epochs: true}", ["train.epochs", "params.yaml", "integer"]),
-        ("train: {epochs: null}", ["train.epochs", "params.yaml", "integer"]),
-        ("train: 3", ["train", "params.yaml", "3"]),
-        ("model: {filters: 3}", ["model.filters", "params.yaml", "list"]),
-        ("optimizer: {learning_rate: high}", ["optimizer.learning_rate", "params.yaml", "high"]),
-        ("model: {_target_: null}", ["model", "params.yaml", "_target_"]),
+        ("set: {train: {epochs: '3'}}", ["train.epochs", "params.yaml", "integer", "'3'"]),
+        ("set: {train: {epochs: 3.0}}", ["train.epochs", "params.yaml", "integer", "3.0"]),
+        ("set: {train: {epochs: true}}", ["train.epochs", "params.yaml", "integer"]),
+        ("set: {train: 3}", ["train", "params.yaml", "3"]),
+        ("set: {model: {filters: 3}}", ["model.filters", "params.yaml", "list"]),
+        (
+            "set: {optimizer: {learning_rate: high}}",
+            ["optimizer.learning_rate", "params.yaml", "high"],
+        ),
+        ("set: {model: {_target_: []}}", ["model", "params.yaml", "_target_"]),
         # A value out of range.
-        ("train: {epochs: 0}", ["train.epochs", "params.yaml", "1", "0"]),
-        ("train: {seed: -1}", ["train.seed", "params.yaml", "0", "-1"]),
-        ("train: {seed: 4294967296}", ["train.seed", "params.yaml", "4294967296"]),
-        ("prepare: {validation_fraction: 1.0}", ["prepare.validation_fraction", "params.yaml"]),
-        ("optimizer: {learning_rate: -0.1}", ["optimizer.learning_rate", "params.yaml", "-0.1"]),
-        ("optimizer: {learning_rate: .nan}", ["optimizer.learning_rate", "params.yaml", "nan"]),
-        ("model: {dropout: 1.0}", ["model.dropout", "params.yaml", "1"]),
+        ("set: {train: {epochs: 0}}", ["train.epochs", "params.yaml", "1", "0"]),
+        ("set: {train: {seed: -1}}", ["train.seed", "params.yaml", "0", "-1"]),
+        ("set: {train: {seed: 4294967296}}", ["train.seed", "params.yaml", "4294967296"]),
+        (
+            "set: {prepare: {validation_fraction: 1.0}}",
+            ["prepare.validation_fraction", "params.yaml"],
+        ),
+        (
+            "set: {optimizer: {learning_rate: -0.1}}",
+            ["optimizer.learning_rate", "params.yaml", "-0.1"],
+        ),
+        (
+            "set: {optimizer: {learning_rate: .nan}}",
+            ["optimizer.learning_rate", "params.yaml", "nan"],
+        ),
+        ("set: {model: {dropout: 1.0}}", ["model.dropout", "params.yaml", "1"]),
     ],
 )
 def test_mistake_in_params_is_one_line(tmp_path: Path, text: str, parts: list[str]) -> None:

@@ -91,7 +91,7 @@ def test_data_that_differ_from_the_workspace_are_built_apart(
 def test_workspace_that_cannot_be_prepared_is_an_error(
     root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (root / "params.yaml").write_text("data: mnist_sample\nprepare.seed: 3\n")
+    (root / "params.yaml").write_text("data: mnist_sample\nset: {prepare.seed: 3}\n")
     (root / ".sweeps").mkdir()
     monkeypatch.chdir(root)
     with pytest.raises(UserError, match="`dvc repro prepare` failed"):

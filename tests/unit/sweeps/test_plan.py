@@ -13,7 +13,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A params.yaml, in a repository without sweeps."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    return write_params(tmp_path, "data: mnist_sample\nmodel: cnn\ntrain: {epochs: 7}\n")
+    return write_params(tmp_path, "data: mnist_sample\nmodel: cnn\nset: {train: {epochs: 7}}\n")
 
 
 def test_plan_holds_the_sweep_and_what_all_trials_share(params: Path, tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.paths import REPOSITORY
+from pipeline.system.versions import tensorflow_requirement
 from pipeline.tracking.environment import (
     cpu,
     environment_tags,
     source_tags,
-    tensorflow_requirement,
 )
 
 TAGS_IN_A_PROCESS = """

@@ -12,7 +12,7 @@ from pipeline.artifacts.keras_file import save_model
 from pipeline.artifacts.uri import resolve_model
 from pipeline.data.splits import load_split
 from pipeline.models import mlp
-from pipeline.tracking.environment import tensorflow_requirement
+from pipeline.system.versions import tensorflow_requirement
 from pipeline.tracking.models import log_model_file
 from tests.helpers import tiny
 

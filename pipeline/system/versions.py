@@ -1,0 +1,38 @@
+"""The versions of the libraries that can change a stage's output.
+
+Each stage tracks its own line of them in composed.yaml, so that an upgrade reruns what it can
+change. Other libraries change no output. The processor may change the last bits of a result, but
+is left out, so that another machine does not rerun everything.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+_TENSORFLOW = ("tensorflow-cpu", "tensorflow")  # the same library for different machines
+_PREPARE = ("numpy",)
+_TRAIN = ("h5py", "keras", "numpy", "tensorflow")  # h5py writes the weights
+_EVALUATE = (*_TRAIN, "matplotlib", "pillow", "scipy")  # they draw, and compute the interval
+
+
+def library_versions() -> dict[str, str]:
+    """The versions by stage, such as `{"prepare": "numpy 2.4.0", ...}`."""
+    stages = {"prepare": _PREPARE, "train": _TRAIN, "evaluate": _EVALUATE}
+    return {
+        stage: ", ".join(f"{name} {_version(name)}" for name in sorted(names))
+        for stage, names in stages.items()
+    }
+
+
+def tensorflow_requirement() -> str:
+    """The installed TensorFlow as a pip requirement, for `tensorflow-cpu` or `tensorflow`."""
+    for name in _TENSORFLOW:
+        try:
+            return f"{name}=={version(name)}"
+        except PackageNotFoundError:
+            continue
+    raise PackageNotFoundError("tensorflow")
+
+
+def _version(name: str) -> str:
+    if name == "tensorflow":
+        return tensorflow_requirement().partition("==")[2]
+    return version(name)
