@@ -14,6 +14,7 @@ def main() -> None:
     prepared, models, reports = Path("data/prepared"), Path("models"), Path("reports")
 
     from pipeline.artifacts.keras_file import load_model
+    from pipeline.data.labels import class_names
     from pipeline.data.splits import load_split
     from pipeline.evaluation.metrics import evaluate_predictions
     from pipeline.evaluation.report import write_report
@@ -29,8 +30,8 @@ def main() -> None:
     test = load_split(prepared, "test")
     probabilities = model.predict(test.images, batch_size=1000, verbose=0)
     metrics = evaluate_predictions(probabilities, test.labels, cfg.evaluate.calibration_bins)
-    class_names = cfg.data.class_names or [str(n) for n in range(probabilities.shape[1])]
-    write_report(reports, test, probabilities, class_names, cfg.evaluate)
+    names = class_names(cfg.data, probabilities.shape[1])
+    write_report(reports, test, probabilities, names, cfg.evaluate)
     write_json(reports / "metrics.json", metrics)
     print(
         f"test accuracy {metrics['test_accuracy']:.4f} "

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pipeline.config.schema import Data, Fetch
 from pipeline.config.yaml_files import load_config
-from pipeline.data.mirrors import MirrorError, open_session, store_file
+from pipeline.data.mirrors import open_session, store_file
+from pipeline.data.streams import MirrorError
 from pipeline.system import cli
 from pipeline.system.errors import UserError
 from pipeline.system.files import remove_parts

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pipeline.config.schema import Data, Prepare
 from pipeline.config.yaml_files import load_config
 from pipeline.data import idx
+from pipeline.data.labels import check_classes, class_names, to_classes
 from pipeline.data.splits import Split, save_split
 from pipeline.system import cli
 from pipeline.system.errors import UserError
@@ -26,14 +27,15 @@ def prepare(data: Data, settings: Prepare, raw: Path, prepared: Path) -> dict[st
     """
     remove_parts(prepared)
     files = data.files
-    training = _read(raw / files.train_images.name, raw / files.train_labels.name)
-    test = _read(raw / files.test_images.name, raw / files.test_labels.name)
+    training = _read(raw / files.train_images.name, raw / files.train_labels.name, data)
+    test = _read(raw / files.test_images.name, raw / files.test_labels.name, data)
     if training.images.shape[1:] != test.images.shape[1:]:
         raise UserError(
             f"training images are {_size(training)}, test images {_size(test)} pixels: "
             "they do not belong together"
         )
-    num_classes = data.num_classes or int(training.labels.max()) + 1
+    num_classes = check_classes(training.labels, test.labels, data, settings.min_class_fraction)
+    class_names(data, num_classes)  # a wrong number of names would stop `evaluate`, after training
     stats = {
         "height": training.images.shape[1],
         "width": training.images.shape[2],
@@ -44,7 +46,6 @@ def prepare(data: Data, settings: Prepare, raw: Path, prepared: Path) -> dict[st
         "duplicates": {},
     }
     for name, split in (("training", training), ("test", test)):
-        _check_labels(name, split.labels, num_classes, settings.min_class_fraction)
         blank = int((np.ptp(split.images.reshape(len(split.images), -1), axis=1) == 0).sum())
         _check_share(f"{name} images are blank", blank, split, settings, "max_blank_fraction")
         duplicates = len(split.images) - len(np.unique(_digests(split.images)))
@@ -59,7 +60,8 @@ def prepare(data: Data, settings: Prepare, raw: Path, prepared: Path) -> dict[st
     )
     stats["duplicates"]["across"] = leaked
 
-    chosen = stratified(training.labels, settings.validation_fraction, settings.seed)
+    labels = training.labels + np.int64(data.first_label)  # an error names them as the files do
+    chosen = stratified(labels, settings.validation_fraction, settings.seed)
     splits = {
         "train": Split(training.images[~chosen], training.labels[~chosen]),
         "validation": Split(training.images[chosen], training.labels[chosen]),
@@ -76,7 +78,7 @@ def prepare(data: Data, settings: Prepare, raw: Path, prepared: Path) -> dict[st
     return stats
 
 
-def stratified(labels: NDArray[np.uint8], fraction: float, seed: int) -> NDArray[np.bool_]:
+def stratified(labels: NDArray[np.integer[Any]], fraction: float, seed: int) -> NDArray[np.bool_]:
     """Choose the same share of each class at random: at least one image, but never all of them.
 
     Returns:
@@ -93,44 +95,35 @@ def stratified(labels: NDArray[np.uint8], fraction: float, seed: int) -> NDArray
     return chosen
 
 
-def _read(images_path: Path, labels_path: Path) -> Split:
-    arrays = []
-    for path, rank, what in ((images_path, 3, "images"), (labels_path, 1, "labels")):
-        try:
-            array = idx.parse(path.read_bytes())
-        except FileNotFoundError:
-            raise UserError(f"{path} is missing: run `dvc repro fetch` first") from None
-        except ValueError as error:
-            raise UserError(f"{path}: {error}") from None
-        if array.ndim != rank:
-            raise UserError(f"{path}: {what} must have {rank} dimensions, not {array.ndim}")
-        if array.size == 0:
-            raise UserError(f"{path}: no {what} in it; its dimensions are {array.shape}")
-        arrays.append(array)
-    split = Split(*arrays)
-    if len(split.images) != len(split.labels):
+def _read(images_path: Path, labels_path: Path, data: Data) -> Split:
+    """Read two IDX files as upright images, and classes from 0."""
+    images = _parse(images_path, 3)
+    labels = _parse(labels_path, 1)
+    if len(images) != len(labels):
         raise UserError(
-            f"{images_path} has {len(split.images)} images, {labels_path.name} "
-            f"{len(split.labels)} labels: they do not belong together"
+            f"{images_path} has {len(images)} images, {labels_path.name} {len(labels)} labels: "
+            "they do not belong together; check data.files"
         )
-    return split
+    if data.transposed:
+        images = np.ascontiguousarray(images.transpose(0, 2, 1))
+    try:
+        return Split(images, to_classes(labels, data.first_label))
+    except ValueError as error:
+        raise UserError(f"{labels_path}: {error}") from None
 
 
-def _check_labels(
-    name: str, labels: NDArray[np.uint8], num_classes: int, min_fraction: float
-) -> None:
-    if labels.max() >= num_classes:
-        index = int(np.argmax(labels >= num_classes))
-        raise UserError(
-            f"{name} label {labels[index]} of image {index} is not below num_classes, {num_classes}"
-        )
-    counts = np.bincount(labels, minlength=num_classes)
-    rarest = int(counts.argmin())
-    if counts[rarest] < max(min_fraction * len(labels), 1):
-        raise UserError(
-            f"class {rarest} has {counts[rarest]} of {len(labels)} {name} images: "
-            f"prepare.min_class_fraction is {min_fraction}"
-        )
+def _parse(path: Path, rank: int) -> NDArray[Any]:
+    try:
+        array = idx.parse(path.read_bytes())
+        idx.check_content(array.dtype, array.shape, rank)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `dvc repro fetch` first") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+    if array.size == 0:
+        what = "images" if rank == 3 else "labels"
+        raise UserError(f"{path}: no {what} in it; its dimensions are {array.shape}")
+    return array
 
 
 def _check_share(what: str, count: int, split: Split, settings: Prepare, limit: str) -> None:

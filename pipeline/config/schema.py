@@ -48,6 +48,8 @@ class Data(Section):
     name: Slug
     mirrors: Annotated[list[str], Field(min_length=1)]
     files: Files
+    transposed: bool = False
+    first_label: Annotated[int, Field(ge=0, le=255)] = 0
     num_classes: Annotated[int, Field(ge=2, le=256)] | None = None
     class_names: list[str] | None = None
 

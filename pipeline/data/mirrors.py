@@ -1,13 +1,10 @@
 """Download the files of a data set from a mirror, and verify them while they arrive."""
 
-import gzip
 import hashlib
 import io
-import math
 import queue
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,18 +19,14 @@ from urllib3.util import Retry
 
 from pipeline.config.paths import repository_root
 from pipeline.config.schema import Data, Fetch, File
-from pipeline.data import idx
+from pipeline.data.folders import find_copy, open_copy
 from pipeline.data.sample import SAMPLE_MIRROR, sample_files
+from pipeline.data.streams import CHUNK, MirrorError, uncompressed, verified
 from pipeline.system.errors import one_line
 from pipeline.system.files import atomic_write
 
-_CHUNK = 1 << 18
 _BUSY = {429, 500, 502, 503, 504}
 _REDIRECTS = 5
-
-
-class MirrorError(Exception):
-    """Why a mirror could not provide a file."""
 
 
 class _Session(requests.Session):
@@ -69,7 +62,7 @@ def store_file(
     Args:
         mirror: a folder, a URL, or SAMPLE_MIRROR.
         file: the file's name, and its SHA-256 and size if they are pinned.
-        rank: the number of dimensions that the file must have.
+        rank: 3 for images, 1 for labels.
         data: the data set.
         settings: time-outs and limits.
         session: the session for downloads.
@@ -84,60 +77,32 @@ def store_file(
     digest = hashlib.sha256()
     try:
         with (
-            _open(mirror, file.name, data, settings, session) as source,
+            _open(mirror, file, rank, data, settings, session) as source,
             atomic_write(target) as out,
         ):
-            for chunk in _bounded(source, file, rank, settings.max_bytes):
+            # Inside the block, so that a wrong file never appears under its final name.
+            for chunk in verified(source, file, rank, settings.max_bytes):
                 digest.update(chunk)
                 out.write(chunk)
-            # Inside the block, so that a wrong file never appears under its final name.
-            if file.sha256 is not None and digest.hexdigest() != file.sha256:
-                raise MirrorError(f"SHA-256 is {digest.hexdigest()}, not {file.sha256}")
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise MirrorError(f"not a complete gzip file: {error}") from None
     except (requests.RequestException, HTTPError) as error:
         raise MirrorError(_reason(error)) from None
     return digest.hexdigest()
 
 
-def _bounded(source: BinaryIO, file: File, rank: int, max_bytes: int) -> Iterator[bytes]:
-    """Yield the bytes of a file. Raise MirrorError as soon as its length is known to be wrong."""
-    start = source.read(_CHUNK)
-    try:
-        size, shape = idx.header_size(start)
-    except ValueError as error:
-        raise MirrorError(str(error)) from None
-    if len(shape) != rank:
-        raise MirrorError(f"has {len(shape)} dimensions, not {rank}")
-    expected = size + math.prod(shape)
-    if file.bytes is not None and expected != file.bytes:
-        raise MirrorError(f"declares {expected} bytes, not {file.bytes}")
-    if expected > max_bytes:
-        raise MirrorError(f"declares {expected} bytes; fetch.max_bytes is {max_bytes}")
-    received, chunk = 0, start
-    while chunk:
-        received += len(chunk)
-        if received > expected:
-            raise MirrorError(f"has more than the {expected} bytes that its header declares")
-        yield chunk
-        chunk = source.read(_CHUNK)
-    if received < expected:
-        raise MirrorError(f"ends after {received} of {expected} bytes")
-
-
 @contextmanager
 def _open(
     mirror: str,
-    name: str,
+    file: File,
+    rank: int,
     data: Data,
     settings: Fetch,
     session: requests.Session,
 ) -> Iterator[BinaryIO]:
     """Open a mirror's copy of a file as a stream of uncompressed bytes."""
     if mirror == SAMPLE_MIRROR:
-        yield io.BytesIO(sample_files(data.files)[name])
+        yield io.BytesIO(sample_files(data.files)[file.name])
     elif "://" in mirror:
-        url = f"{mirror.rstrip('/')}/{name}"
+        url = f"{mirror.rstrip('/')}/{file.name}"
         deadline = time.monotonic() + settings.total_timeout
         try:
             download = _Download(session, f"{url}.gz", settings, deadline)
@@ -146,27 +111,15 @@ def _open(
                 raise
             download = _Download(session, url, settings, deadline)
         with download:
-            yield _uncompressed(download)
+            yield uncompressed(download)
     else:
         folder = repository_root() / Path(mirror).expanduser()
-        for path in (folder / f"{name}.gz", folder / name):
-            if path.is_file():
-                try:
-                    file = path.open("rb", buffering=0)
-                except OSError as error:
-                    raise MirrorError(str(error)) from None
-                with file:
-                    yield _uncompressed(file)
-                return
-        raise MirrorError(f"no {name} in it" if folder.is_dir() else "no such folder")
-
-
-def _uncompressed(source: io.RawIOBase) -> BinaryIO:
-    """A stream, decompressed if it starts like gzip. File names do not show this reliably."""
-    buffered = io.BufferedReader(source, _CHUNK)
-    if buffered.peek(2)[:2] == b"\x1f\x8b":
-        return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
-    return buffered
+        try:
+            copy = find_copy(folder, file, rank, settings.max_bytes)
+        except OSError as error:
+            raise MirrorError(str(error)) from None
+        with open_copy(copy) as source:
+            yield source
 
 
 class _Download(io.RawIOBase):
@@ -234,7 +187,7 @@ class _Download(io.RawIOBase):
             with _respond(session, url, settings) as response:
                 response.raise_for_status()
                 self._received.put(response)
-                while not self._over.is_set() and (chunk := response.raw.read1(_CHUNK)):
+                while not self._over.is_set() and (chunk := response.raw.read1(CHUNK)):
                     self._received.put(chunk)
             self._received.put(b"")
         except Exception as error:

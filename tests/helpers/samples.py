@@ -17,7 +17,8 @@ FORMATS = ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]
 
 def idx_files() -> list[bytes]:
     shapes = [(1,), (3,), (2, 3), (2, 4, 4), (0, 28, 28), (1, 1, 1, 1)]
-    return [idx.dump(np.arange(np.prod(s), dtype=np.uint8).reshape(s)) for s in shapes]
+    bytes_ = [idx.dump(np.arange(np.prod(s), dtype=np.uint8).reshape(s)) for s in shapes]
+    return bytes_ + [idx.dump(np.arange(8, dtype=t).reshape(1, 8)) for t in (">i1", ">i2", ">i4")]
 
 
 def image_files() -> list[bytes]:

@@ -2,8 +2,10 @@ import gzip
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipeline.data import idx
 from pipeline.fetch import fetch
 from pipeline.system.errors import UserError
 from tests.helpers.commands import assert_error, assert_help
@@ -47,6 +49,30 @@ def test_folder_in_data_mirror_is_tried_first(
     assert mirrors[1].requested == []
 
 
+def test_folder_of_kaggle_and_torchvision_gives_four_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA_MIRROR", str(tmp_path / "copy"))
+    for name, content in CONTENTS.items():
+        path = tmp_path / "copy/MNIST/raw" / name / name.replace("-", ".")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+    fetch(data_set("nowhere"), SETTINGS, tmp_path / "raw")
+    assert files_in(tmp_path / "raw") == CONTENTS
+
+
+def test_labels_of_qmnist_are_stored_as_they_are(tmp_path: Path) -> None:
+    # QMNIST has eight 32-bit numbers for each image. The first is the label.
+    rows = np.arange(12 * 8, dtype=np.int32).reshape(12, 8)
+    contents = CONTENTS | {"test-labels": idx.dump(rows)}
+    (tmp_path / "copy").mkdir()
+    for name, content in contents.items():
+        (tmp_path / "copy" / name).write_bytes(content)
+    data = data_set(str(tmp_path / "copy"), pinned=False, sizes=False)
+    fetch(data, SETTINGS, tmp_path / "raw")
+    assert files_in(tmp_path / "raw") == contents
+
+
 def test_url_in_data_mirror_is_tried_first(
     tmp_path: Path, mirrors: list[Mirror], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,6 +92,7 @@ def test_error_lists_each_mirror_and_what_to_do(tmp_path: Path, mirrors: list[Mi
         closed.url: "refused",
         str(tmp_path / "empty"): "no train-images in it",
         str(tmp_path / "nowhere"): "no such folder",
+        "x" * 300: "File name too long",
         "gopher://example.org": "gopher",
     }
     with pytest.raises(UserError) as error:

@@ -17,6 +17,7 @@ from pipeline.system.errors import UserError
 from tests.helpers import tiny
 from tests.helpers.commands import assert_error, assert_help
 from tests.helpers.configs import MakeConfig, changed
+from tests.helpers.mirrors import files_in
 
 LIMITS = Prepare(
     seed=0,
@@ -146,10 +147,10 @@ def test_share_above_its_limit_is_refused_and_one_at_the_limit_is_not(
         (TRAINING, with_labels(TEST, TEST.labels * 0), "class 1 has 0 of 12 test"),
         (TRAINING, with_labels(TEST, TEST.labels + 1), "test label 3 of image 2 "),
         (TRAINING, tiny.split(12, shape=(8, 9)), "9 × 8, test images 8 × 9"),
-        (Split(TRAINING.images[:-1], TRAINING.labels), TEST, "29 images.*30 labels"),
+        (Split(TRAINING.images[:-1], TRAINING.labels), TEST, "29 images.*30 labels.*data.files"),
         (Split(TRAINING.images[:0], TRAINING.labels[:0]), TEST, "no images in it"),
-        (Split(TRAINING.images[:, 0], TRAINING.labels), TEST, "3 dimensions, not 2"),
-        (Split(TRAINING.images, TRAINING.images), TEST, "1 dimensions, not 3"),
+        (Split(TRAINING.images[:, 0], TRAINING.labels), TEST, "has 2 dimensions, not 3"),
+        (Split(TRAINING.images, TRAINING.images), TEST, "has 3 dimensions, not 1"),
     ],
 )
 def test_files_that_do_not_belong_together_are_refused(
@@ -159,6 +160,77 @@ def test_files_that_do_not_belong_together_are_refused(
     with pytest.raises(UserError, match=message):
         prepare(changed(tiny.DATA, num_classes=3), LIMITS, raw, tmp_path / "prepared")
     assert not (tmp_path / "prepared").exists()
+
+
+def write_contents(folder: Path, **contents: bytes) -> Path:
+    """Write the tiny data set with other contents of some files, such as `train_labels`."""
+    tiny.write_raw(folder, TRAINING, TEST)
+    for name, content in contents.items():
+        (folder / name.replace("_", "-")).write_bytes(content)
+    return folder
+
+
+def test_transposed_images_with_labels_from_one_give_the_same_prepared_data(tmp_path: Path) -> None:
+    expected, found = tmp_path / "expected", tmp_path / "found"
+    raw = tiny.write_raw(tmp_path / "upright", TRAINING, TEST)
+    prepare(tiny.DATA, LIMITS, raw, expected)
+    parts = {"train": TRAINING, "test": TEST}
+    images = {f"{k}_images": idx.dump(s.images.transpose(0, 2, 1)) for k, s in parts.items()}
+    labels = {f"{k}_labels": idx.dump(s.labels + np.uint8(1)) for k, s in parts.items()}
+    raw = write_contents(tmp_path / "emnist", **images, **labels)
+    prepare(changed(tiny.DATA, transposed=True, first_label=1), LIMITS, raw, found)
+    assert files_in(found) == files_in(expected)
+
+
+@pytest.mark.parametrize(
+    ("element", "columns"),
+    [(np.int8, 0), (np.int16, 0), (np.int32, 0), (np.uint8, 1), (np.int32, 1), (np.int32, 8)],
+)
+def test_labels_of_integers_give_the_same_prepared_data(
+    tmp_path: Path, element: type, columns: int
+) -> None:
+    labels = {"train_labels": TRAINING.labels, "test_labels": TEST.labels}
+    stored = {
+        name: np.column_stack([each, *[each + 90] * (columns - 1)]) if columns else each
+        for name, each in labels.items()
+    }
+    raw = tiny.write_raw(tmp_path / "bytes", TRAINING, TEST)
+    prepare(tiny.DATA, LIMITS, raw, tmp_path / "expected")
+    contents = {name: idx.dump(each.astype(element)) for name, each in stored.items()}
+    raw = write_contents(tmp_path / "integers", **contents)
+    prepare(tiny.DATA, LIMITS, raw, tmp_path / "found")
+    assert files_in(tmp_path / "found") == files_in(tmp_path / "expected")
+
+
+def test_label_that_cannot_be_a_class_is_named_with_its_file(tmp_path: Path) -> None:
+    raw = write_contents(tmp_path, test_labels=idx.dump(np.full(12, -3, np.int32)))
+    with pytest.raises(UserError, match="test-labels: label -3 of image 0 is negative"):
+        prepare(tiny.DATA, LIMITS, raw, tmp_path / "prepared")
+
+
+def test_labels_from_one_are_the_named_cause(tmp_path: Path) -> None:
+    raw = tiny.write_raw(
+        tmp_path, with_labels(TRAINING, TRAINING.labels + 1), with_labels(TEST, TEST.labels + 1)
+    )
+    message = "no image has label 0: the labels are 1 to 3; set data.first_label: 1"
+    with pytest.raises(UserError, match=f"^{message}$"):
+        prepare(tiny.DATA, LIMITS, raw, tmp_path / "prepared")
+
+
+def test_class_of_one_image_is_named_by_its_label(tmp_path: Path) -> None:
+    labels = np.array([*[5, 6] * 14, 5, 7], np.uint8)
+    raw = tiny.write_raw(
+        tmp_path, with_labels(TRAINING, labels), with_labels(TEST, labels[-len(TEST.labels) :])
+    )
+    data, settings = changed(tiny.DATA, first_label=5), changed(LIMITS, min_class_fraction=0.0)
+    with pytest.raises(UserError, match="class 7 has one training image"):
+        prepare(data, settings, raw, tmp_path / "prepared")
+
+
+def test_wrong_number_of_names_is_refused_before_training(tmp_path: Path) -> None:
+    raw = tiny.write_raw(tmp_path, TRAINING, TEST)
+    with pytest.raises(UserError, match="class_names has 2 names for 3 classes"):
+        prepare(changed(tiny.DATA, class_names=["a", "b"]), LIMITS, raw, tmp_path / "prepared")
 
 
 def test_rare_class_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The whole pipeline, with the real tools, in a copy of the repository."""
 
+import dataclasses
+import gzip
 import json
 import time
 from collections.abc import Callable
@@ -200,6 +202,29 @@ class_names: [top, middle, bottom]
         "import mlflow; print(mlflow.MlflowClient()"
         ".get_model_version_by_alias('bars-classifier', 'champion').name)"
     )
+
+
+def test_letters_of_emnist_are_upright_and_named(edited: Project, tmp_path: Path) -> None:
+    # A letter is a light bar across the image at its own height. EMNIST stores it as a column.
+    rng = np.random.default_rng(0)
+    (tmp_path / "gzip").mkdir()
+    for name, count in (("train", 1560), ("test", 260)):
+        labels = (np.arange(count) % 26 + 1).astype(np.uint8)
+        images = rng.integers(0, 100, (count, 28, 28), np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[:, label] += 150
+        for part, array in (("images-idx3", images), ("labels-idx1", labels)):
+            path = tmp_path / f"gzip/emnist-letters-{name}-{part}-ubyte.gz"
+            path.write_bytes(gzip.compress(idx.dump(array)))
+    edited.write("params.yaml", "data: emnist_letters\nmodel: mlp\naugment: none\n")
+    project = dataclasses.replace(edited, variables={"DATA_MIRROR": str(tmp_path)})
+    assert project.repro() == STAGES
+    light = np.load(project.folder / "data/prepared/test_images.npy").mean(2).argmax(1)
+    classes = np.load(project.folder / "data/prepared/test_labels.npy")
+    np.testing.assert_array_equal(light, classes + 1)
+    assert json.loads(project.read("reports/metrics.json"))["test_accuracy"] > 0.9
+    assert "0,A,A," in project.read("reports/predictions.csv")
+    assert "25,Z,Z," in project.read("reports/predictions.csv")
 
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="MNIST's files are not next to the checkout")

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.data import idx
-from pipeline.data.mirrors import MirrorError, open_session, store_file
+from pipeline.data.mirrors import open_session, store_file
+from pipeline.data.streams import MirrorError
 from pipeline.fetch import fetch
 from pipeline.system.errors import UserError
 from tests.helpers import memory, tiny
@@ -341,7 +342,7 @@ def test_file_is_stored_and_its_digest_returned(tmp_path: Path, mirrors: list[Mi
         digest = store_file(mirrors[1].url, file, 3, data, SETTINGS, session, target)
         assert digest == hashlib.sha256(IMAGES).hexdigest()
         assert target.read_bytes() == IMAGES
-        with pytest.raises(MirrorError, match=r"^has 3 dimensions, not 1$"):
+        with pytest.raises(MirrorError, match=r"^has 3 dimensions, not 1: it holds images"):
             store_file(mirrors[1].url, file, 1, data, SETTINGS, session, tmp_path / "labels")
     assert files_in(tmp_path) == {"images": IMAGES}
 
