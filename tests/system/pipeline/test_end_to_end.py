@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import dataclasses
 import json
 import time
 from collections.abc import Callable
@@ -97,6 +98,28 @@ def test_edit_reruns_exactly_what_it_affects(
 ) -> None:
     edit(edited)
     assert edited.repro() == stages
+
+
+@pytest.mark.parametrize(
+    ("library", "stages"),
+    [
+        ("keras", ["train", "evaluate"]),
+        ("numpy", ["prepare", "train", "evaluate"]),
+        ("pillow", ["evaluate"]),
+        ("ruff", []),
+    ],
+)
+def test_upgrade_reruns_exactly_what_it_can_change(
+    edited: Project, tmp_path: Path, library: str, stages: list[str]
+) -> None:
+    installed = tmp_path / f"{library}-99.0.dist-info"
+    installed.mkdir()
+    text = f"Metadata-Version: 2.1\nName: {library}\nVersion: 99.0\n"
+    (installed / "METADATA").write_text(text)
+    upgraded = dataclasses.replace(edited, variables={"PYTHONPATH": str(tmp_path)})
+    assert upgraded.repro("compose") == ["compose"]
+    changed = json.loads(edited.run("dvc", "status", "--json"))
+    assert [stage for stage in STAGES if stage in changed] == ["compose", *stages]
 
 
 def test_malformed_params_stop_the_pipeline_with_one_line(edited: Project) -> None:
