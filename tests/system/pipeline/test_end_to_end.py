@@ -2,7 +2,6 @@
 
 import dataclasses
 import gzip
-import dataclasses
 import json
 import time
 from collections.abc import Callable
