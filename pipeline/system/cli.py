@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from pipeline.system.environment import check_environment
 from pipeline.system.errors import UserError, one_line
 
 _held: list[int] = []  # the signal that `check_signals` will raise
@@ -26,6 +27,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     # collection takes a fifth of the time of the imports.
     gc.set_threshold(100_000)
     try:
+        check_environment()
         status = main()
     except (UserError, OSError) as error:
         text = str(error) if isinstance(error, UserError) else one_line(error)
