@@ -1,6 +1,7 @@
 """How every command starts, stops and fails. A failure prints one clear error, not a traceback."""
 
 import gc
+import io
 import signal
 import sys
 from argparse import ArgumentParser
@@ -23,6 +24,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     after SIGTERM 143. Any other exception is a bug and keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _raise)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale without a character shows its number
+            stream.reconfigure(errors="backslashreplace")
     # The imports create a million objects that stay. With Python's default threshold, garbage
     # collection takes a fifth of the time of the imports.
     gc.set_threshold(100_000)
