@@ -71,12 +71,13 @@ def test_settings_of_the_user_do_not_matter(tmp_path: Path) -> None:
     home = tmp_path / ".config/matplotlib"
     home.mkdir(parents=True)
     (home / "matplotlibrc").write_text("savefig.bbox: tight\ntext.usetex: true\n")
-    variables = {"HOME": str(tmp_path), "MPLBACKEND": "none", "PYTHONPATH": str(REPOSITORY)}
+    path = os.pathsep.join([str(REPOSITORY), *sys.path])
+    variables = {"HOME": str(tmp_path), "MPLBACKEND": "none", "PYTHONPATH": path}
     for name, folder in (("here", tmp_path), ("home", REPOSITORY)):
-        path = tmp_path / f"{name}.png"
-        command = [sys.executable, "-c", DRAW, str(path)]
+        picture = tmp_path / f"{name}.png"
+        command = [sys.executable, "-c", DRAW, str(picture)]
         subprocess.run(command, cwd=folder, env={**os.environ, **variables}, check=True)
-        assert path.read_bytes() == draw(tmp_path / "plain.png", "7")
+        assert picture.read_bytes() == draw(tmp_path / "plain.png", "7")
 
 
 def test_settings_hold_only_while_the_picture_is_drawn(tmp_path: Path) -> None:
