@@ -1,9 +1,8 @@
 """Describe the machine and the packages of a measurement."""
 
-import os
 from importlib.metadata import version
 
-from pipeline.tracking.environment import cpu
+from pipeline.system.processor import cpu, usable_cores
 
 
 def describe(*packages: str) -> str:
@@ -13,7 +12,7 @@ def describe(*packages: str) -> str:
 
 def machine() -> str:
     """This machine's cores and processor."""
-    return f"{os.cpu_count()} cores of {cpu()}"
+    return f"{usable_cores()} cores of {cpu()}"
 
 
 def versions(*packages: str) -> str:

@@ -4,6 +4,6 @@ This folder holds the commands, one verb per file, and the two modules that `con
 `_target_`: `models` and `augment`. Everything else belongs in a package below.
 """
 
-from pipeline.system.environment import set_defaults
+from pipeline.system.environment import set_environment
 
-set_defaults()
+set_environment()

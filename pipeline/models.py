@@ -14,7 +14,16 @@ import keras
 from keras import layers
 from pydantic import Field
 
-from pipeline.config.types import Count, Fraction, Instantiated, Width
+from pipeline.config.types import (
+    Fraction,
+    Instantiated,
+    Layers,
+    Pixels,
+    Units,
+    Width,
+    not_zero_with,
+    same_length_as,
+)
 
 Shape = tuple[int, int]  # height, width in pixels
 
@@ -23,7 +32,7 @@ def mlp(
     image_shape: Shape,
     num_classes: int,
     depth: Annotated[int, Field(ge=0, le=64)],
-    width: Width,
+    width: Annotated[Width, not_zero_with("depth")],
     activation: Literal["relu", "tanh"] = "relu",
     use_bias: bool = True,
     batch_norm: bool = False,
@@ -71,9 +80,9 @@ def mlp(
 def cnn(
     image_shape: Shape,
     num_classes: int,
-    filters: Annotated[list[Count], Field(min_length=1)],
-    kernel_sizes: Annotated[list[Count], Field(min_length=1)],
-    strides: Annotated[list[Count], Field(min_length=1)],
+    filters: Annotated[list[Units], Layers],
+    kernel_sizes: Annotated[list[Pixels], Layers, same_length_as("filters")],
+    strides: Annotated[list[Pixels], Layers, same_length_as("filters")],
     units: Width,
     batch_norm: bool = False,
     dropout: Fraction = 0.0,
@@ -114,7 +123,7 @@ def rnn(
     num_classes: int,
     cell: Literal["lstm", "gru"],
     depth: Annotated[int, Field(ge=1, le=16)],
-    units: Annotated[int, Field(ge=1, le=65_536)],
+    units: Units,
     dropout: Fraction = 0.0,
 ) -> keras.Model:
     """A recurrent network that reads an image row by row, from the top.

@@ -23,7 +23,7 @@ from pipeline.sweeps.trials import HISTORY, OVERRIDES, THREADS, best_trial, fini
 from pipeline.system import cli
 from pipeline.system.errors import UserError, nearest
 from pipeline.system.files import write_text
-from pipeline.tracking.environment import cpu
+from pipeline.system.processor import cpu
 from pipeline.training.history import best_epoch
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.config.yaml_files import load_config
+from pipeline.data.splits import check_class_names
 from pipeline.system import cli
 
 
@@ -11,6 +12,8 @@ def main() -> None:
     cli.no_arguments(__doc__)
     cfg = load_config(Path("composed.yaml"))
     prepared, models = Path("data/prepared"), Path("models")
+    # This changes no output. So dvc.yaml does not name the key: new names rerun only evaluate.
+    check_class_names(cfg.data.class_names, prepared)
 
     # Heavy imports: TensorFlow and MLflow take about 12 seconds. A bad config fails before them.
     from pipeline.artifacts.keras_file import save_model

@@ -1,11 +1,27 @@
 """The types of the configuration: a class for each section."""
 
+import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, ValidationInfo
 
 from pipeline.config.targets import arguments_of
-from pipeline.config.types import Count, Positive, Section, Seed, Share, Slug, Text
+from pipeline.config.types import (
+    Bins,
+    Bytes,
+    Count,
+    Epochs,
+    Seconds,
+    Section,
+    Seed,
+    Share,
+    Slug,
+    Steps,
+    Text,
+    Threads,
+)
+
+_STEPS: TypeAdapter[float] = TypeAdapter(Steps)
 
 
 def _check_target(section: dict[str, Any]) -> dict[str, Any]:
@@ -24,17 +40,43 @@ def _needs_target(section: dict[str, Any]) -> dict[str, Any]:
     return section
 
 
+def _check_steps(section: dict[str, Any]) -> dict[str, Any]:
+    """Check that the `..._steps` of a schedule are shares of all steps."""
+    for key, value in section.items():
+        if key.endswith("_steps"):
+            try:
+                _STEPS.validate_python(value, strict=True)
+            except ValidationError:
+                raise ValueError(f"{key} should be a share of all steps, from 0 to 1000") from None
+    return section
+
+
+def _check_class_names(names: list[str] | None, info: ValidationInfo) -> list[str] | None:
+    """Check the names against `num_classes`. If that is null, `train` checks their number."""
+    if names is None:
+        return None
+    if (expected := info.data.get("num_classes")) not in (None, len(names)):
+        raise ValueError(f"should have {expected} names, because num_classes is {expected}")
+    # Unicode can write the same letter in several ways.
+    seen = [" ".join(unicodedata.normalize("NFC", name).split()) for name in names]
+    for name in seen:
+        if seen.count(name) > 1:
+            raise ValueError(f"should have a different name for each class; {name!r} is repeated")
+    return names
+
+
 VERSIONS = "versions"  # the section that compose writes itself
 
 # Sections for `hydra.utils.instantiate`. An OptionalTarget may be empty.
 OptionalTarget = Annotated[dict[str, Any], AfterValidator(_check_target)]
+Schedule = Annotated[OptionalTarget, AfterValidator(_check_steps)]
 Target = Annotated[dict[str, Any], AfterValidator(_needs_target), AfterValidator(_check_target)]
 
 
 class File(Section):
     name: Annotated[str, Field(pattern=r"^[^/\\]+$", min_length=1)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    bytes: Count | None = None
+    bytes: Bytes | None = None
 
 
 class Files(Section):
@@ -51,15 +93,15 @@ class Data(Section):
     transposed: bool = False
     first_label: Annotated[int, Field(ge=0, le=255)] = 0
     num_classes: Annotated[int, Field(ge=2, le=256)] | None = None
-    class_names: list[str] | None = None
+    class_names: Annotated[list[Text] | None, AfterValidator(_check_class_names)] = None
 
 
 class Fetch(Section):
-    connect_timeout: Positive
-    read_timeout: Positive
-    total_timeout: Positive
+    connect_timeout: Seconds
+    read_timeout: Seconds
+    total_timeout: Seconds
     retries: Annotated[int, Field(ge=0, le=10)]
-    max_bytes: Count
+    max_bytes: Bytes
 
 
 class Prepare(Section):
@@ -73,21 +115,21 @@ class Prepare(Section):
 
 class Train(Section):
     seed: Seed
-    epochs: Count
+    epochs: Epochs
     batch_size: Count
-    patience: Count
-    threads: Count | None
+    patience: Epochs
+    threads: Threads | None
     init_from: Text | None
 
 
 class Evaluate(Section):
-    calibration_bins: Count
+    calibration_bins: Bins
     worst_mistakes: Annotated[int, Field(ge=1, le=100)]
 
 
 class Tracking(Section):
     experiment: Text
-    run_name: str | None
+    run_name: Text | None
 
 
 class Versions(Section):
@@ -105,7 +147,7 @@ class Config(Section):
     model: Target
     augment: OptionalTarget
     optimizer: Target
-    schedule: OptionalTarget
+    schedule: Schedule
     fetch: Fetch
     prepare: Prepare
     train: Train
@@ -120,8 +162,8 @@ class Sweep(Section):
     name: Slug
     metric: Literal["val_loss", "val_accuracy"]
     direction: Literal["minimize", "maximize"]
-    trials: Count
-    workers: Count
+    trials: Annotated[int, Field(ge=1, le=100_000)]
+    workers: Annotated[int, Field(ge=1, le=1_000)]
     sampler: Target
     pruner: Target
     max_failed_fraction: Share

@@ -7,13 +7,13 @@ modules would import Keras, which takes ten seconds, so the signatures are read 
 import ast
 import typing
 from functools import cache
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ConfigDict, create_model
+from pydantic import ConfigDict, create_model, model_validator
 
 from pipeline.config import types
 from pipeline.config.paths import REPOSITORY
-from pipeline.config.types import Fraction, NotNegative, Positive, Section
+from pipeline.config.types import Fraction, NotNegative, Positive, Section, Steps
 
 # Arguments that the pipeline itself passes to a model.
 _PASSED = ("image_shape", "num_classes")
@@ -27,6 +27,12 @@ class Optimizer(Section):
     clipnorm: Positive | None = None
     clipvalue: Positive | None = None
     global_clipnorm: Positive | None = None
+
+    @model_validator(mode="after")
+    def _clips_once(self) -> Self:
+        if sum(x is not None for x in (self.clipnorm, self.clipvalue, self.global_clipnorm)) > 1:
+            raise ValueError("should have only one of clipnorm, clipvalue and global_clipnorm")
+        return self
 
 
 class Sgd(Optimizer):
@@ -46,19 +52,23 @@ class Adam(Optimizer):
     amsgrad: bool = False
 
 
+class AdamW(Adam):
+    weight_decay: NotNegative = 0.004
+
+
 class CosineDecay(Section):
     initial_learning_rate: NotNegative
-    decay_steps: Positive
+    decay_steps: Steps
     alpha: NotNegative = 0.0
     warmup_target: Positive | None = None
-    warmup_steps: NotNegative = 0.0
+    warmup_steps: Steps = 0.0
 
 
 _KERAS: dict[str, type[Section]] = {
     "keras.optimizers.SGD": Sgd,
     "keras.optimizers.Adagrad": Adagrad,
     "keras.optimizers.Adam": Adam,
-    "keras.optimizers.AdamW": Adam,
+    "keras.optimizers.AdamW": AdamW,
     "keras.optimizers.schedules.CosineDecay": CosineDecay,
 }
 

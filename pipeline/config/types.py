@@ -1,8 +1,9 @@
 """Types with ranges, for the keys of the configuration and the arguments of models."""
 
+import unicodedata
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
 
 class Section(BaseModel):
@@ -17,14 +18,58 @@ def _is_mapping(value: Any) -> Any:
     return value
 
 
+def _is_visible(text: str) -> str:
+    if not any(unicodedata.category(letter)[0] in "LNPS" for letter in text):
+        raise ValueError("should have a visible character")
+    # Cc and Cs are control characters and halves of characters. Zl and Zp end a line.
+    hidden = [x for x in text if unicodedata.category(x) in ("Cc", "Cs", "Zl", "Zp")]
+    if hidden:
+        raise ValueError(f"should not have the character U+{ord(hidden[0]):04X}")
+    return text
+
+
+# Every number has an upper bound, so that a slip of the finger is refused and does not end in a
+# crash of a library. The bounds are far above what is useful.
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-Width = Annotated[int, Field(ge=0, le=65_536)]
+NotNegative = Annotated[float, Field(ge=0, le=1e9)]
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Steps = Annotated[float, Field(ge=0, le=1_000)]  # a share of all training steps
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+Bins = Annotated[int, Field(ge=1, le=10_000)]
+Threads = Annotated[int, Field(ge=1, le=1_024)]
+Bytes = Annotated[int, Field(ge=1, le=2**40)]
+Units = Annotated[int, Field(ge=1, le=65_536)]  # of a layer
+Width = Annotated[int, Field(ge=0, le=65_536)]  # of a layer that may be missing
+Pixels = Annotated[int, Field(ge=1, le=1_024)]
+Layers = Field(min_length=1, max_length=64)  # for a list with a value for each layer
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-Text = Annotated[str, Field(min_length=1)]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
+Text = Annotated[str, Field(max_length=250), AfterValidator(_is_visible)]
 # In the configuration, a mapping. The function receives the object that Hydra makes from it.
 Instantiated = Annotated[Any, AfterValidator(_is_mapping)]
+
+
+def same_length_as(name: str) -> AfterValidator:
+    """Require a list to have as many values as an argument before it."""
+
+    def check(values: list[Any], info: ValidationInfo) -> list[Any]:
+        expected = len(info.data.get(name, values))
+        if len(values) != expected:
+            raise ValueError(f"should have as many values as {name}, {expected}")
+        return values
+
+    return AfterValidator(check)
+
+
+def not_zero_with(name: str) -> AfterValidator:
+    """Require a number not to be 0 if an argument before it is not 0."""
+
+    def check(value: int, info: ValidationInfo) -> int:
+        if not value and info.data.get(name):
+            raise ValueError(f"should not be 0, because {name} is {info.data[name]}")
+        return value
+
+    return AfterValidator(check)

@@ -44,7 +44,7 @@ def _message(schema: type[BaseModel], values: Any, error: ErrorDetails) -> str:
         return f"no such key{nearest(path[-1], _names_at(schema, path[:-1], values))}"
     if error["type"] == "missing":
         return "missing"
-    message = _MESSAGES.get(error["type"]) or error["msg"]
+    message = _MESSAGES.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     return f"{one_line(message)}, not {error['input']!r:.200}"
 
 

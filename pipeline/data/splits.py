@@ -61,6 +61,20 @@ def load_stats(prepared: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not JSON: {error}; run `dvc repro -f prepare`") from None
 
 
+def check_class_names(names: Sequence[str] | None, prepared: Path) -> None:
+    """Check that there is a name for each class of the prepared data.
+
+    Raises:
+        UserError: when there are fewer or more.
+    """
+    classes = load_stats(prepared)["num_classes"]
+    if names is not None and len(names) != classes:
+        raise UserError(
+            f"data.class_names: {len(names)} names for the {classes} classes of the data: "
+            f"write {classes} names in conf/data, or null"
+        )
+
+
 def is_prepared(prepared: Path) -> bool:
     """Whether `prepare` has completed a folder."""
     return (prepared / "stats.json").is_file()  # the last file that it writes

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,8 +10,12 @@ from numpy.typing import NDArray
 
 from pipeline.config.schema import Evaluate
 from pipeline.data.splits import Split
+from pipeline.evaluation.drawing import drawing, label, save_figure
 from pipeline.evaluation.metrics import Probabilities, calibration, confusion, nll, per_class
-from pipeline.system.files import atomic_write, write_csv
+from pipeline.system.files import write_csv
+
+_CELL = 0.55  # inches for each class in confusion.png
+_LARGEST = 40.0  # inches for all classes: 4,000 pixels
 
 
 def write_report(
@@ -48,33 +51,41 @@ def write_report(
     write_csv(reports / "per_class.csv", named)
     bins = calibration(probabilities, test.labels, settings.calibration_bins)
     write_csv(reports / "calibration.csv", bins)
-    _draw_confusion(reports / "confusion.png", confusion(probabilities, test.labels), class_names)
     wrong = np.flatnonzero(predicted != test.labels)
     worst_first = np.argsort(-nll(probabilities, test.labels)[wrong], kind="stable")
-    _draw_mistakes(
-        reports / "mistakes.png",
-        test,
-        probabilities,
-        class_names,
-        wrong[worst_first][: settings.worst_mistakes],
-        len(wrong),
-    )
+    with drawing():
+        _draw_confusion(
+            reports / "confusion.png", confusion(probabilities, test.labels), class_names
+        )
+        _draw_mistakes(
+            reports / "mistakes.png",
+            test,
+            probabilities,
+            class_names,
+            wrong[worst_first][: settings.worst_mistakes],
+            len(wrong),
+        )
 
 
 def _draw_confusion(path: Path, matrix: NDArray[np.int64], class_names: Sequence[str]) -> None:
-
-    figure = Figure(figsize=(1.5 + 0.55 * len(matrix), 1.5 + 0.55 * len(matrix)), layout="tight")
+    names = [label(name, 24) for name in class_names]
+    cell = min(_CELL, _LARGEST / len(matrix))
+    longest = max(map(len, names))
+    side = max(1.5 + cell * len(matrix) + 0.1 * max(longest - 2, 0), 4)
+    figure = Figure(figsize=(side, side), layout="tight")
     axis = figure.subplots()
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (actual, predicted), count in np.ndenumerate(matrix):
-        if count:
+        if count and cell == _CELL:  # otherwise the count does not fit
             colour = "white" if share[actual, predicted] > 0.5 else "black"
             axis.text(
                 predicted, actual, str(count), ha="center", va="center", color=colour, fontsize=8
             )
-    axis.set_xticks(range(len(matrix)), class_names, rotation=90 if len(class_names[0]) > 2 else 0)
-    axis.set_yticks(range(len(matrix)), class_names)
+    size = min(10.0, 72 * cell)
+    rotation = 90 if longest > 2 else 0
+    axis.set_xticks(range(len(matrix)), names, rotation=rotation, fontsize=size)
+    axis.set_yticks(range(len(matrix)), names, fontsize=size)
     axis.set(xlabel="predicted", ylabel="actual", title=f"{matrix.sum()} test images by class")
     save_figure(figure, path)
 
@@ -87,7 +98,7 @@ def _draw_mistakes(
     shown: NDArray[np.int64],
     total: int,
 ) -> None:
-
+    names = [label(name, 12) for name in class_names]
     columns = 5
     rows = max(math.ceil(len(shown) / columns), 1)
     figure = Figure(figsize=(columns * 1.7, rows * 1.95 + 0.6), layout="constrained")
@@ -99,15 +110,7 @@ def _draw_mistakes(
         guess = probabilities[i].argmax()
         axis.imshow(test.images[i], cmap="gray_r", vmin=0, vmax=255)
         axis.set_title(
-            f"{class_names[test.labels[i]]}, read as\n"
-            f"{class_names[guess]} ({probabilities[i, guess]:.0%})",
+            f"{names[test.labels[i]]}, read as\n{names[guess]} ({probabilities[i, guess]:.0%})",
             fontsize=9,
         )
     save_figure(figure, path)
-
-
-def save_figure(figure: Figure, path: Path, **options: Any) -> None:
-    """Write a figure as PNG. Equal figures give equal bytes. `options` go to `savefig`."""
-    with atomic_write(path) as file:
-        # `Software` is None, because matplotlib would write its version into the file.
-        figure.savefig(file, format="png", dpi=100, metadata={"Software": None}, **options)

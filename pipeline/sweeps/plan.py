@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
-from joblib import cpu_count
 
 from pipeline.config.composition import compose, compose_sweep
 from pipeline.config.overrides import key_of, merge_overrides, with_params
@@ -19,6 +18,7 @@ from pipeline.sweeps.storage import Store
 from pipeline.sweeps.study import total_trials
 from pipeline.sweeps.task import SWEEPS_FOLDER
 from pipeline.system.errors import UserError
+from pipeline.system.processor import usable_cores
 
 _SECTIONS = ("sweep", "launcher")
 
@@ -90,5 +90,4 @@ def _worker_threads(settings: SweepConfig) -> int:
     """TensorFlow threads per worker: its share of the cores, or one on a cluster."""
     if settings.launcher.backend != "local":
         return 1
-    # SLURM or a container may allow fewer cores than the machine has; joblib counts allowed cores.
-    return max(cpu_count() // settings.sweep.workers, 1)
+    return max(usable_cores() // settings.sweep.workers, 1)

@@ -12,14 +12,15 @@ import matplotlib as mpl
 import numpy as np
 import optuna
 from matplotlib import pyplot
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from optuna.trial import FrozenTrial
 from optuna.visualization import matplotlib as plots
 from scipy.stats import t
 
 from pipeline.config.schema import Sweep
-from pipeline.evaluation.report import save_figure
+from pipeline.evaluation.drawing import drawing, save_figure
 from pipeline.sweeps.progress import trial_line
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.trials import (
@@ -112,14 +113,14 @@ def _draw_all(
         )
     if len(complete) > 3 and varied:
         draw["importances"] = lambda: plots.plot_param_importances(study, target_name=name)
-    with warnings.catch_warnings():
+    with drawing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its own plots experimental
         for file, make in draw.items():
             _save(_figure(make()), folder / f"{file}.png")
-    whole = [p.name for p in space.searched if p.name in varied and isinstance(p.values, range)]
-    for parameter in whole:
-        file = re.sub(r"[^\w.=-]+", "_", parameter)[:100]
-        _save(_curve(complete, parameter, sweep), folder / f"curve_{file}.png")
+        whole = [p.name for p in space.searched if p.name in varied and isinstance(p.values, range)]
+        for parameter in whole:
+            file = re.sub(r"[^\w.=-]+", "_", parameter)[:100]
+            _save(_curve(complete, parameter, sweep), folder / f"curve_{file}.png")
 
 
 def _curve(complete: list[FrozenTrial], name: str, sweep: Sweep) -> Figure:
@@ -149,9 +150,6 @@ def _figure(axes: Any) -> Figure:
         for axis in row:
             axis.set_xlabel(fill(axis.get_xlabel(), 24))
             axis.tick_params(axis="x", which="both", labelrotation=45)
-            low, high = axis.get_xlim()
-            if sum(low <= tick <= high for tick in axis.get_xticks()) > 1:
-                axis.xaxis.set_minor_formatter(NullFormatter())  # label only powers of ten
     return figure
 
 
@@ -164,6 +162,19 @@ def _name_coordinates(axis: Any, names: list[str]) -> Any:
     return axis
 
 
+def _label_log_ticks(axis: Axis) -> None:
+    """Label powers of ten as plain numbers, which matplotlib writes as mathematics."""
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    low, high = axis.get_view_interval()
+    powers = sum(low <= tick <= high for tick in axis.get_majorticklocs())
+    axis.set_major_formatter(plain)
+    axis.set_minor_formatter(NullFormatter() if powers > 1 else plain)
+
+
 def _save(figure: Figure, path: Path) -> None:
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log":
+                _label_log_ticks(axis)
     save_figure(figure, path, bbox_inches="tight")
     pyplot.close(figure)  # Optuna draws with pyplot, which keeps every figure

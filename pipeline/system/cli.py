@@ -1,6 +1,7 @@
 """How every command starts, stops and fails. A failure prints one clear error, not a traceback."""
 
 import gc
+import io
 import signal
 import sys
 from argparse import ArgumentParser
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from pipeline.system.environment import check_environment
 from pipeline.system.errors import UserError, one_line
 
 _held: list[int] = []  # the signal that `check_signals` will raise
@@ -22,10 +24,14 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     after SIGTERM 143. Any other exception is a bug and keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _raise)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale without a character shows its number
+            stream.reconfigure(errors="backslashreplace")
     # The imports create a million objects that stay. With Python's default threshold, garbage
     # collection takes a fifth of the time of the imports.
     gc.set_threshold(100_000)
     try:
+        check_environment()
         status = main()
     except (UserError, OSError) as error:
         text = str(error) if isinstance(error, UserError) else one_line(error)

@@ -1,14 +1,13 @@
 """The environment of a run: what its results depend on besides configuration and data."""
 
 import getpass
-import os
 import platform
 import subprocess
 import sys
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
+from pipeline.system.processor import cpu, usable_cores
 from pipeline.system.versions import tensorflow_requirement
 
 _PACKAGES = ("keras", "numpy", "mlflow", "dvc", "hydra-core")
@@ -39,21 +38,11 @@ def _environment() -> dict[str, str]:
         "mlflow.source.git.commit": _git("rev-parse", "--verify", "--quiet", "HEAD"),
         "git.dirty": str(bool(_git("status", "--porcelain"))).lower(),
         "cpu": cpu(),
-        "cpu.cores": str(os.cpu_count()),
+        "cpu.cores": str(usable_cores()),
         "version.python": platform.python_version(),
         "version.tensorflow": tensorflow_requirement().partition("==")[2],
         **{f"version.{name}": version(name) for name in _PACKAGES},
     }
-
-
-def cpu() -> str:
-    """The name of the processor, or its architecture if the system does not give the name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _git(*arguments: str) -> str:

@@ -12,6 +12,7 @@ from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config
 from pipeline.data.splits import data_digest
 from pipeline.system import cli, process
+from pipeline.system.determinism import gpus
 from pipeline.system.files import sha256
 from pipeline.tracking.environment import environment_tags
 from pipeline.tracking.inputs import log_training_inputs, mlflow_dataset
@@ -42,6 +43,8 @@ class TrainingRun(TrackedRun):
             client.delete_tag(self.run_id, "failure")
         tags = {**process.identity(), DATA_DIGEST: data_digest(self.prepared)}
         tags |= environment_tags(self.threads)
+        if names := gpus():
+            tags["gpus"] = ", ".join(names)
         if init:
             tags[INIT_DIGEST] = sha256(init)
             if parent := find_run(self.cfg.tracking.experiment, sha256(init)):

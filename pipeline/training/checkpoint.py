@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -23,7 +22,9 @@ from pipeline.config.paths import repository_root
 from pipeline.config.schema import Config
 from pipeline.config.stages import stage_code
 from pipeline.data.splits import data_digest
+from pipeline.system.determinism import gpus
 from pipeline.system.files import atomic_write, sha256, write_text
+from pipeline.system.processor import cpu, usable_cores
 from pipeline.system.versions import library_versions
 from pipeline.training.history import Row
 
@@ -149,6 +150,7 @@ def fingerprint(cfg: Config, prepared: Path, init: Path | None = None) -> str:
         "data": data_digest(prepared),
         "code": [sha256(path) for path in stage_code("train")],
         "versions": library_versions()["train"],
-        "threads": cfg.train.threads or os.cpu_count(),
+        "processors": [cpu(), *gpus()],
+        "threads": cfg.train.threads or usable_cores(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from pipeline.config.instantiation import instantiate_section
 from pipeline.config.schema import Config
 from pipeline.data.batches import eval_batches, train_batches
 from pipeline.data.splits import load_split, load_stats
+from pipeline.system.errors import UserError, one_line
 from pipeline.system.seeds import Seeds
 from pipeline.training.callbacks import (
     OnEpoch,
@@ -69,9 +71,25 @@ def train(
             schedule start at the beginning; the state of an optimizer of the same kind is kept.
 
     Raises:
-        UserError: when the model cannot be built, `init` does not fit the model, or the loss is not
-            finite (the message names the step).
+        UserError: when the model cannot be built, `init` does not fit the model, the memory is not
+            enough, or the loss is not finite (the message names the step).
     """
+    try:
+        return _train(cfg, prepared, on_epoch, checkpoints, init)
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise UserError(
+            "the memory is not enough: choose a smaller `model` or train.batch_size "
+            f"({one_line(error)[:200]})"
+        ) from None
+
+
+def _train(
+    cfg: Config,
+    prepared: Path,
+    on_epoch: OnEpoch,
+    checkpoints: Checkpoints | None,
+    init: Path | None,
+) -> Trained:
     stats = load_stats(prepared)
     keras.utils.clear_session()  # Keras numbers layer names within a process: start again at 0
     keras.utils.set_random_seed(Seeds.derive(cfg.train.seed).init)

@@ -64,9 +64,68 @@ def test_file_name_is_not_a_path(name: str) -> None:
         Config.model_validate(COMPOSED | {"data": {**COMPOSED["data"], "files": files}})
 
 
+NAMES = [*"abcdefghij"]
+
+
+def with_names(names: list[str] | None, num_classes: int | None) -> dict[str, Any]:
+    data = {**COMPOSED["data"], "class_names": names, "num_classes": num_classes}
+    return COMPOSED | {"data": data}
+
+
+@pytest.mark.parametrize("num_classes", [10, None])
+@pytest.mark.parametrize("names", [None, NAMES, [*NAMES[:9], "$x^2$"], [*NAMES[:9], "日本語"]])
+def test_class_names_may_be_any_text(names: list[str] | None, num_classes: int | None) -> None:
+    cfg = Config.model_validate(with_names(names, num_classes))
+    assert cfg.data.class_names == names
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (NAMES[:9], "should have 10 names, because num_classes is 10"),
+        ([*NAMES, "k"], "should have 10 names"),
+        ([], "should have 10 names"),
+        ([*NAMES[:9], "a"], "'a' is repeated"),
+        ([*NAMES[:8], "\u00e9", "e\u0301"], "is repeated"),
+        ([*NAMES[:9], " a "], "'a' is repeated"),
+        ([*NAMES[:9], ""], r"class_names\.9\s+.*visible"),
+        ([*NAMES[:9], "j\n"], r"class_names\.9\s+.*U\+000A"),
+        ([*NAMES[:9], "j" * 251], r"class_names\.9\s+.*at most 250"),
+    ],
+)
+def test_class_names_fit_the_classes(names: list[str], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Config.model_validate(with_names(names, 10))
+
+
+@pytest.mark.parametrize("steps", ["x", None, -1.0, 1e18, [1]])
+def test_steps_of_any_schedule_are_a_share(steps: Any) -> None:
+    schedule = {"_target_": "keras.optimizers.schedules.ExponentialDecay", "decay_steps": 0.5}
+    assert Config.model_validate(COMPOSED | {"schedule": schedule}).schedule == schedule
+    with pytest.raises(ValidationError, match="decay_steps should be a share of all steps"):
+        Config.model_validate(COMPOSED | {"schedule": {**schedule, "decay_steps": steps}})
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        *(("train", key) for key in ("seed", "epochs", "batch_size", "patience", "threads")),
+        *(("evaluate", key) for key in ("calibration_bins", "worst_mistakes")),
+        *(("fetch", key) for key in ("retries", "max_bytes", "connect_timeout", "read_timeout")),
+        *(("fetch", "total_timeout"), ("prepare", "seed"), ("data", "num_classes")),
+    ],
+)
+def test_every_number_has_an_upper_bound(section: str, key: str) -> None:
+    values = {**COMPOSED[section], key: 10**18}
+    with pytest.raises(ValidationError, match=rf"{section}\.{key}\s+Input should be less than"):
+        Config.model_validate(COMPOSED | {section: values})
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("trials", 10**18),
+        ("workers", 10**18),
         ("name", "../study"),
         ("metric", "test_accuracy"),
         ("workers", 0),

@@ -1,7 +1,10 @@
 import csv
+import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
+from PIL import Image
 
 from pipeline.config.schema import Evaluate
 from pipeline.data.splits import Split
@@ -39,6 +42,33 @@ def test_report_has_five_files_with_the_same_bytes_each_time(tmp_path: Path) -> 
     assert [row["predicted"] for row in predictions] == ["a", "b,\n", "a", "×"]
     assert predictions[2]["probability"] == "0.950000"
     assert [row["class"] for row in rows_of(tmp_path / "one/per_class.csv")] == ["a", "b,\n", "×"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["$x^2$", r"\frac{", "%"],
+        ["日本語", "العربية", "हिन्दी"],
+        ["x" * 1000, "😀", "\U00013000"],
+    ],
+)
+def test_pictures_have_any_names(tmp_path: Path, names: list[str]) -> None:
+    images = np.zeros((4, 9, 8), np.uint8)
+    settings_ = Evaluate(calibration_bins=4, worst_mistakes=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_report(tmp_path, Split(images, LABELS), PROBABILITIES, names, settings_)
+    assert [row["class"] for row in rows_of(tmp_path / "per_class.csv")] == names
+
+
+@pytest.mark.slow
+def test_picture_of_the_most_classes_has_a_limited_size(tmp_path: Path) -> None:
+    test = Split(np.zeros((256, 4, 4), np.uint8), np.arange(256, dtype=np.uint8))
+    settings_ = Evaluate(calibration_bins=4, worst_mistakes=3)
+    names = [f"class {number}" for number in range(256)]
+    write_report(tmp_path, test, np.eye(256, dtype=np.float32), names, settings_)
+    with Image.open(tmp_path / "confusion.png") as picture:
+        assert picture.size[0] == picture.size[1] < 4300
 
 
 def test_picture_of_no_mistakes_is_empty(tmp_path: Path) -> None:

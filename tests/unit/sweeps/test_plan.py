@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from joblib import cpu_count
 
 from pipeline.sweeps.plan import make_plan
 from pipeline.system.errors import UserError
+from pipeline.system.processor import usable_cores
 from tests.helpers.configs import assert_one_line, write_params
 
 
@@ -37,7 +37,7 @@ def test_trials_are_no_more_than_the_combinations(params: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "threads"),
     [
-        (["sweep.workers=1"], cpu_count()),
+        (["sweep.workers=1"], usable_cores()),
         (["sweep.workers=1000"], 1),
         (["sweep.workers=1", "train.threads=3"], 3),
     ],

@@ -1,8 +1,11 @@
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
+from pipeline.config.paths import REPOSITORY
 from pipeline.system import cli
 from pipeline.system.errors import UserError
 
@@ -90,3 +93,16 @@ def test_stage_says_where_its_settings_are(
         cli.no_arguments("A stage.")
     assert exit_.value.code == 0
     assert "params.yaml" in capsys.readouterr().out
+
+
+def test_character_that_the_locale_cannot_print_is_escaped() -> None:
+    code = "from pipeline.system import cli; cli.run(lambda: print('28×28'))"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == "28\\xd728\n"

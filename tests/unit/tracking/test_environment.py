@@ -1,7 +1,6 @@
 import getpass
 import os
 import platform
-import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -10,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.paths import REPOSITORY
+from pipeline.system.processor import usable_cores
 from pipeline.system.versions import tensorflow_requirement
 from pipeline.tracking.environment import (
-    cpu,
     environment_tags,
     source_tags,
 )
@@ -28,7 +27,7 @@ def test_tags_say_where_a_run_ran() -> None:
     tags = environment_tags(3)
     assert tags["threads"] == "3"
     assert tags["deterministic"] == "true"
-    assert tags["cpu.cores"] == str(os.cpu_count())
+    assert tags["cpu.cores"] == str(usable_cores())
     assert tags["version.python"] == platform.python_version()
     for package in ("keras", "numpy", "mlflow", "dvc", "hydra-core"):
         assert tags[f"version.{package}"] == version(package)
@@ -86,7 +85,3 @@ def test_tensorflow_is_required_in_its_installed_version() -> None:
     assert name in ("tensorflow", "tensorflow-cpu")
     assert number == version(name)
     assert environment_tags(1)["version.tensorflow"] == number
-
-
-def test_processor_has_a_name_on_one_line() -> None:
-    assert re.fullmatch(r"\S.*\S", cpu())
