@@ -87,7 +87,7 @@ def check_out_outputs() -> None:
     if not Path(LOCK).is_file():
         print(f"the commit has no {LOCK}: `make repro` makes the outputs")
         return
-    command = [sys.executable, "-m", "dvc", "checkout", "--force", "--quiet"]
+    command = [sys.executable, "-m", "dvc", "checkout", "--force"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if not result.returncode:
         print("outputs: restored from DVC's cache")
@@ -95,7 +95,10 @@ def check_out_outputs() -> None:
         missing = ", ".join(sorted(match[1].split("\n")))
         print(f"not in DVC's cache: {missing}; `make repro` makes them")
     else:
-        raise UserError(f"`dvc checkout` failed: {one_line(result.stderr)}")
+        errors = re.findall(r"^ERROR: (.*)", result.stderr, flags=re.M)
+        raise UserError(
+            f"`dvc checkout` failed: {errors[0] if errors else one_line(result.stderr)}"
+        )
 
 
 def main() -> None:

@@ -81,6 +81,14 @@ def test_outputs_in_git_are_restored(repository: Repository) -> None:
     assert repository.read("reports/metrics.json") == "{}\n"
 
 
+def test_error_of_dvc_is_one_line(repository: Repository) -> None:
+    repository.write(".dvc/config", "[core\n")
+    with pytest.raises(
+        UserError, match=r"^`dvc checkout` failed: configuration error [^\n]{1,200}$"
+    ):
+        check_out_outputs()
+
+
 Make = Callable[[Repository], object]
 
 

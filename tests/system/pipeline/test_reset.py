@@ -54,7 +54,7 @@ def assert_reset(project: Project) -> str:
 @pytest.mark.parametrize("form", ["--queue", "--temp", "--force"])
 def test_kill_while_the_experiment_is_prepared(project: Project, form: str) -> None:
     """`--force` stands for a run in the workspace."""
-    for delay in (0.0, 0.03, 0.06, 0.3, 0.8, 1.3):
+    for delay in (0.0, 0.05, 0.3, 1.2):
         process = project.start(*EXPERIMENT, form)
         while not (project.folder / ".git/refs/stash").exists() and process.poll() is None:
             time.sleep(0.001)
