@@ -10,9 +10,22 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
 FUZZ_SECONDS ?= 60
+PORT ?= 5000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := true
+
+# Mistakes are one line, before anything is installed. `make tests` must not do nothing because there
+# is a folder of this name.
+TARGETS := $(shell sed -nE 's/^([a-z-]+):.*/\1/p' $(MAKEFILE_LIST))
+UNKNOWN := $(filter-out $(TARGETS) $(READY),$(MAKECMDGOALS))
+$(if $(UNKNOWN),$(error no target '$(UNKNOWN)'; the targets are: $(TARGETS)))
+# Whether a target was asked for.
+asked = $(filter $(1),$(MAKECMDGOALS))
+# Whether a value is a whole number.
+number = $(shell [[ '$(1)' =~ ^[0-9]+$$ ]] && echo yes)
+# Make .venv again if its folder has moved or its Python has gone.
+$(shell test ! -e $(READY) || test -x "$$(sed -n '1s/^#!//p' $(VENV)/bin/dvc 2> /dev/null)" || rm $(READY))
 
 .PHONY: help
 help:  ## list the targets
@@ -48,6 +61,10 @@ repro: $(READY)  ## run the pipeline: only the stages that are out of date
 verify: $(READY)  ## run all stages again in a clean folder, and compare every file with dvc.lock
 	python -m pipeline.verify
 
+.PHONY: reset
+reset: $(READY)  ## bring the workspace back to the last commit, also after a kill: make reset [TO=HEAD~1]
+	@python -m pipeline.reset $(if $(TO),"$(TO)")
+
 .PHONY: demo
 demo: $(READY)  ## run it on 5,000 installed digits, in a temporary copy of the workspace
 	dvc exp run --temp --name demo --force -S data=mnist_sample
@@ -68,9 +85,10 @@ test-long: $(READY)  ## kill at random moments (KILLS=40 per stage, ten per swee
 	python -m pytest -m long -s
 
 # This uses a separate environment, so .venv stays as it is.
+$(if $(call asked,test-cluster),$(if $(filter 0,$(shell id -u)),,$(error only root can make network \
+	namespaces: sudo make test-cluster)))
 .PHONY: test-cluster
 test-cluster:  ## sweeps on three hosts in network namespaces: PostgreSQL, Dask, Ray (Debian, as root)
-	@test $$(id -u) = 0 || { echo "error: only root can make network namespaces"; exit 1; }
 	@{ ls -d /usr/lib/postgresql/*/bin && command -v ip; } > /dev/null 2>&1 \
 		|| { apt-get update -q && apt-get install -qy --no-install-recommends postgresql iproute2; }
 	$(MAKE) VENV=$(VENV)-cluster LOCK=requirements-cluster.txt setup
@@ -85,6 +103,8 @@ lint: $(READY)  ## ruff, mypy, and the order of the packages
 	lint-imports
 
 # Needs Linux on x86-64: atheris has no other wheels. Inputs that it found are kept as tests.
+$(if $(call asked,fuzz),$(if $(call number,$(FUZZ_SECONDS)),,$(error FUZZ_SECONDS must be a whole number, \
+	not '$(FUZZ_SECONDS)': make fuzz FUZZ_SECONDS=60)))
 .PHONY: fuzz
 fuzz: $(READY)  ## search for input that crashes a reader: make fuzz [FUZZ_SECONDS=60]
 	@for reader in idx image config; do \
@@ -102,23 +122,31 @@ sweep: $(READY)  ## run a sweep: make sweep [SWEEP=depth] [TRIALS=30] [WORKERS=2
 	python -m pipeline.sweep $(if $(SWEEP),sweep=$(SWEEP)) $(if $(TRIALS),sweep.trials=$(TRIALS)) \
 		$(if $(WORKERS),sweep.workers=$(WORKERS)) $(ARGS)
 
+STUDIES = $(patsubst .sweeps/%/journal,%,$(wildcard .sweeps/*/journal))
+$(if $(call asked,promote),$(if $(STUDY),,$(error name a study: make promote STUDY=depth; \
+	$(if $(STUDIES),there are: $(STUDIES),there is none yet: make sweep))))
 .PHONY: promote
 promote: $(READY)  ## make a preset from a sweep's best trial: make promote STUDY=depth
 	python -m pipeline.promote $(STUDY)
 
 ##@ Browse and reload
 
+$(if $(call asked,ui),$(if $(call number,$(PORT)),,$(error PORT must be a number, not '$(PORT)': make ui \
+	PORT=5001)))
 .PHONY: ui
-ui: $(READY)  ## browse the runs at http://127.0.0.1:5000
-	mlflow ui
+ui: $(READY)  ## browse the runs at http://127.0.0.1:5000: make ui [PORT=5001]
+	$(if $(shell (exec 3<>/dev/tcp/127.0.0.1/$(PORT)) 2> /dev/null && echo taken),$(error port $(PORT) is \
+		taken by another program: make ui PORT=$(shell echo $$(($(PORT) + 1)))))
+	mlflow ui --port $(PORT)
 
 .PHONY: track
 track: $(READY)  ## complete the workspace's run after the MLflow store was unavailable
 	python -m pipeline.track
 
+$(if $(call asked,predict),$(if $(FILES),,$(error name the image files: make predict FILES="a.png b.png")))
 .PHONY: predict
-predict: $(READY)  ## read digits from images: make predict FILES="a.png b.png" [MODEL=URI]
-	python -m pipeline.predict $(FILES) $(if $(MODEL),--model $(MODEL))
+predict: $(READY)  ## read digits from images: make predict FILES="a.png 'with space.png'" [MODEL=URI]
+	python -m pipeline.predict $(FILES) $(if $(MODEL),--model "$(MODEL)")
 
 ##@ Maintenance
 

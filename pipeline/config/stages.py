@@ -20,5 +20,16 @@ def stage_code(stage: str) -> list[Path]:
     return sorted(files)
 
 
+def output_paths() -> list[str]:
+    """The files and folders that the stages write."""
+    entries = [
+        entry
+        for stage in _stages().values()
+        for kind in ("outs", "metrics", "plots")
+        for entry in stage.get(kind, [])
+    ]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
 def _stages() -> dict[str, Any]:
     return yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]

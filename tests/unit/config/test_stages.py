@@ -5,7 +5,7 @@ import yaml
 
 from pipeline.config import stages
 from pipeline.config.paths import REPOSITORY
-from pipeline.config.stages import stage_code, stage_names
+from pipeline.config.stages import output_paths, stage_code, stage_names
 
 
 def test_stages_are_in_the_order_in_which_they_run() -> None:
@@ -37,3 +37,11 @@ def test_code_is_read_from_dvc_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "pipeline/train.py",
     ]
     assert stage_code("evaluate") == []
+
+
+def test_outputs_are_read_from_dvc_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outs = ["models", {"data": {"cache": False}}]
+    dvc = {"stages": {"train": {"outs": outs, "metrics": ["a.json"]}, "plot": {"plots": ["b"]}}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(dvc, sort_keys=False))
+    monkeypatch.setattr(stages, "REPOSITORY", tmp_path)
+    assert output_paths() == ["models", "data", "a.json", "b"]

@@ -1,0 +1,64 @@
+"""Run git in the working directory, and read what it prints."""
+
+import subprocess
+from typing import NamedTuple
+
+from pipeline.system.errors import UserError, one_line
+
+
+class Entry(NamedTuple):
+    """An entry of a reflog."""
+
+    commit: str
+    time: int  # seconds since 1970
+    message: str
+
+
+def git(*arguments: str) -> str:
+    """Run git; return what it prints, without the last newline. Paths are taken literally.
+
+    Raises:
+        UserError: when git fails.
+    """
+    result = _run(arguments)
+    if result.returncode:
+        problem = one_line(result.stderr.decode(errors="replace"))
+        raise UserError(f"`git {' '.join(arguments[:2])}` failed: {problem}")
+    return result.stdout.decode(errors="surrogateescape").removesuffix("\n")
+
+
+def ask_git(*arguments: str) -> str:
+    """What git prints, without the last newline; "" if it fails."""
+    result = _run(arguments)
+    answer = "" if result.returncode else result.stdout.decode(errors="surrogateescape")
+    return answer.removesuffix("\n")
+
+
+def file_names(*arguments: str) -> list[str]:
+    """The file names that a git command with -z prints."""
+    return [name for name in git(*arguments).split("\0") if name]
+
+
+def file_content(commit: str, name: str) -> bytes:
+    """A file of a commit as git would check it out; empty if the commit does not have it.
+
+    Args:
+        commit: any revision.
+        name: the path below the top folder of the repository.
+    """
+    return _run(("cat-file", "--filters", f"{commit}:{name}")).stdout
+
+
+def reflog(ref: str) -> list[Entry]:
+    """The entries of a ref's reflog, newest first; none if there is no such ref."""
+    text = ask_git("log", "-g", "--date=unix", "--format=%H %gd %gs", ref, "--")
+    entries = []
+    for line in text.splitlines():
+        commit, place, message = line.split(" ", 2)
+        entries.append(Entry(commit, int(place.rpartition("@{")[2].rstrip("}")), message))
+    return entries
+
+
+def _run(arguments: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
+    command = ["git", "--literal-pathspecs", *arguments]
+    return subprocess.run(command, capture_output=True, check=False)

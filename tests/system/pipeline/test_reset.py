@@ -1,0 +1,116 @@
+"""Kill `dvc exp run` at many moments. One command brings the workspace back and keeps all edits."""
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.project import Project
+
+pytestmark = pytest.mark.slow
+
+LICENSE = "mine\n"
+EXPERIMENT = ["dvc", "exp", "run", "-S", "model=mlp", "--name", "killed"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    folder = tmp_path_factory.mktemp("trained")
+    project = Project.trained(folder, "data: mnist_sample\nmodel: softmax\nexperiment: debug\n")
+    project.commit()
+    project.run("git", "branch", "--move", "work")
+    return project
+
+
+@pytest.fixture
+def project(trained: Project, tmp_path: Path) -> Project:
+    """A trained project with edits that are not committed."""
+    shutil.copytree(trained.folder, tmp_path / "project", symlinks=True)
+    project = Project(tmp_path / "project")
+    project.write("LICENSE", LICENSE)
+    project.write("README.md", project.read("README.md") + "edited\n")
+    project.run("git", "add", "LICENSE")
+    project.write("params.yaml", project.read("params.yaml") + "# edited\n")
+    return project
+
+
+def assert_reset(project: Project) -> str:
+    """Reset the project; return what the command prints."""
+    readme = project.run("git", "show", "HEAD:README.md") + "edited\n"
+    printed = project.run("python", "-m", "pipeline.reset")
+    assert project.run("git", "branch", "--show-current") == "work\n"
+    changed = project.run("git", "diff", "--name-only", "HEAD").split()
+    assert changed == ["LICENSE", "README.md"]
+    assert project.read("LICENSE") == LICENSE
+    assert project.read("README.md") == readme
+    assert project.run("git", "stash", "list") == ""
+    assert "up to date" in project.run("dvc", "status")
+    return printed
+
+
+@pytest.mark.parametrize("form", ["--queue", "--temp", "--force"])
+def test_kill_while_the_experiment_is_prepared(project: Project, form: str) -> None:
+    """`--force` stands for a run in the workspace."""
+    for delay in (0.0, 0.05, 0.3, 1.2):
+        process = project.start(*EXPERIMENT, form)
+        while not (project.folder / ".git/refs/stash").exists() and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert_reset(project)
+        project.write("params.yaml", project.read("params.yaml") + "# edited\n")
+
+
+def test_kill_while_the_experiment_trains(project: Project) -> None:
+    committed = project.run("git", "show", "HEAD:params.yaml")
+    assert project.stop_when("epoch 1", EXPERIMENT, signal.SIGKILL) == -signal.SIGKILL
+    assert project.run("git", "branch", "--show-current") == ""
+    printed = assert_reset(project)
+    assert "back on branch work" in printed
+    assert "    +model: mlp" in printed
+    assert project.read("params.yaml") == committed
+    # The same command runs again, and nothing of it is lost by another reset.
+    project.run(*EXPERIMENT)
+    assert "model: mlp" in project.read("params.yaml")
+    assert_reset(project)
+    assert "killed" in project.run("dvc", "exp", "list")
+
+
+def test_kill_of_a_run_outside_the_workspace_leaves_only_a_folder(project: Project) -> None:
+    before = project.run("git", "status", "--porcelain")
+    copies = project.folder / ".dvc/tmp/exps/standalone"
+    project.stop_when("epoch 1", [*EXPERIMENT, "--temp"], signal.SIGKILL)
+    assert project.run("git", "status", "--porcelain") == before
+    assert list(copies.glob("tmp*"))
+    assert_reset(project)
+    assert not list(copies.glob("tmp*"))
+
+
+def test_reset_waits_for_a_stage_that_still_runs(project: Project) -> None:
+    process = project.start(*EXPERIMENT)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "pipeline.train" in line:
+            break
+    process.kill()  # but not the stage
+    head = project.read(".git/HEAD")
+    message = project.run("python", "-m", "pipeline.reset", status=1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert message.startswith("error: still running: ")
+    assert "-m pipeline.train; wait for it, or end it with `kill " in message
+    assert project.read(".git/HEAD") == head
+    assert_reset(project)
+
+
+def test_outputs_that_are_not_in_the_cache(project: Project) -> None:
+    shutil.rmtree(project.folder / ".dvc/cache")
+    shutil.rmtree(project.folder / "models")
+    printed = project.run("python", "-m", "pipeline.reset")
+    assert "not in DVC's cache: " in printed
+    assert "models/model.keras" in printed
+    assert "`make repro` makes them" in printed

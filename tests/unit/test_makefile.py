@@ -1,0 +1,102 @@
+"""What `make` says to a user who mistypes. Nothing is installed or run."""
+
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.paths import REPOSITORY
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a space in its path, which has the Makefile and the mark of a ready .venv."""
+    path = tmp_path / "a folder"
+    (path / ".venv/bin").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "Makefile", path)
+    (path / "requirements.txt").touch()
+    (path / ".venv/.requirements.txt.ready").touch()
+    (path / ".venv/bin/dvc").write_text("#!/bin/sh\n")
+    return path
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["foo"], "no target 'foo'; the targets are: help setup repro"),
+        (["tests"], "no target 'tests'"),
+        (["predict"], 'name the image files: make predict FILES="a.png b.png"'),
+        (["promote"], "name a study: make promote STUDY=depth; there is none yet: make sweep"),
+        (["ui", "PORT=http"], "PORT must be a number, not 'http': make ui PORT=5001"),
+        (["fuzz", "FUZZ_SECONDS=1m"], "FUZZ_SECONDS must be a whole number, not '1m'"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_mistake_is_one_line(folder: Path, arguments: list[str], message: str) -> None:
+    (folder / "tests").mkdir()
+    result = make(folder, *arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+
+
+def test_studies_are_listed(folder: Path) -> None:
+    for name in ("depth", "seeds"):
+        (folder / ".sweeps" / name).mkdir(parents=True)
+        (folder / ".sweeps" / name / "journal").touch()
+    assert "there are: depth seeds" in make(folder, "promote").stderr
+
+
+def test_taken_port_is_one_line(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        result = make(folder, "ui", f"PORT={port}")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    assert f"port {port} is taken by another program: make ui PORT={port + 1}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["predict", "FILES='my digit.png' b.png"], "pipeline.predict 'my digit.png' b.png"),
+        (["predict", "FILES=a.png", "MODEL=my model"], '--model "my model"'),
+        (["promote", "STUDY=depth"], "pipeline.promote depth"),
+        (["sweep", "ARGS=train.init_from='git:HEAD~1'"], "train.init_from='git:HEAD~1'"),
+        (["reset"], "pipeline.reset"),
+        (["reset", "TO=HEAD~1"], 'pipeline.reset "HEAD~1"'),
+        (["ui", "PORT=1"], "mlflow ui --port 1"),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else value,
+)
+def test_arguments_reach_the_command(folder: Path, arguments: list[str], command: str) -> None:
+    result = make(folder, "--dry-run", *arguments)
+    assert result.stderr == ""
+    assert command in result.stdout
+
+
+@pytest.mark.parametrize("interpreter", ["#!/nowhere/.venv/bin/python\n", ""])
+def test_environment_that_moved_is_made_again(folder: Path, interpreter: str) -> None:
+    assert "-m venv --clear" not in make(folder, "--dry-run", "repro").stdout
+    (folder / ".venv/bin/dvc").write_text(interpreter)
+    assert "-m venv --clear" in make(folder, "--dry-run", "repro").stdout
+
+
+def test_targets_are_listed(folder: Path) -> None:
+    listed = make(folder).stdout
+    for target in ("repro", "reset", "ui", "predict"):
+        assert f"\n  {target} " in listed
