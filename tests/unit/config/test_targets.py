@@ -159,6 +159,12 @@ def test_valid_arguments_are_accepted(target: str, values: dict[str, Any]) -> No
             {**MLP, "kernel_initializer": "zeros"},
             r"kernel_initializer\s+.*should be a mapping with a `_target_`",
         ),
+        ("pipeline.models.mlp", {**MLP, "width": 0}, r"width\s+.*should not be 0"),
+        (
+            "pipeline.models.cnn",
+            {"filters": [4, 6], "kernel_sizes": [3, 3], "strides": [1], "units": 5},
+            r"strides\s+.*should have as many values as filters, 2",
+        ),
         ("pipeline.models.sequential", {"any": 3}, r"layers\s+Field required"),
         ("pipeline.augment.Affine", {"shift": 65}, r"shift\s+.*less than or equal to 64"),
         ("pipeline.augment.Affine", {"shift": 1, "draws": 4}, r"draws\s+Extra inputs"),
@@ -168,6 +174,16 @@ def test_valid_arguments_are_accepted(target: str, values: dict[str, Any]) -> No
             "keras.optimizers.Adam",
             {"learning_rate": float("inf")},
             r"learning_rate\s+.*less than or equal to 1000000000",
+        ),
+        (
+            "keras.optimizers.SGD",
+            {"learning_rate": 0.1, "clipnorm": 1.0, "clipvalue": 1.0},
+            "should have only one of clipnorm",
+        ),
+        (
+            "keras.optimizers.AdamW",
+            {"learning_rate": 0.1, "weight_decay": None},
+            r"weight_decay\s+.*valid number",
         ),
         (
             "keras.optimizers.Adam",

@@ -3,7 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.splits import data_digest, is_prepared, load_split, load_stats, save_split
+from pipeline.data.splits import (
+    check_class_names,
+    data_digest,
+    is_prepared,
+    load_split,
+    load_stats,
+    save_split,
+)
 from pipeline.system.errors import UserError
 from tests.helpers import tiny
 
@@ -66,3 +73,11 @@ def test_folder_is_prepared_once_it_has_its_last_file(tmp_path: Path) -> None:
     assert not is_prepared(tmp_path)
     (tmp_path / "stats.json").write_text("{}")
     assert is_prepared(tmp_path)
+
+
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "b", "c", "d"]])
+def test_there_is_a_name_for_each_class(prepared: Path, names: list[str]) -> None:
+    check_class_names(None, prepared)
+    check_class_names(["a", "b", "c"], prepared)
+    with pytest.raises(UserError, match=f"{len(names)} names for the 3 classes"):
+        check_class_names(names, prepared)

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipeline.data.splits import load_split
 from pipeline.system.errors import UserError
@@ -104,3 +105,15 @@ def test_settings_that_a_target_refuses_are_named(
         train(changed(cfg(*TINY), **changes), prepared)
     assert str(error.value).startswith(f"{section}: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "error", [MemoryError("no"), tf.errors.ResourceExhaustedError(None, None, "OOM\nwhen")]
+)
+def test_lack_of_memory_is_one_line(cfg: MakeConfig, prepared: Path, error: Exception) -> None:
+    def fail(epoch: int, row: dict[str, float]) -> None:
+        raise error
+
+    with pytest.raises(UserError, match=r"the memory is not enough.*batch_size \((no|OOM when)\)"):
+        train(cfg(*TINY), prepared, fail)
