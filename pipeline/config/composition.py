@@ -12,8 +12,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.dependencies import check_targets
 from pipeline.config.overrides import key_of, parse_overrides, with_params
-from pipeline.config.paths import CONF, config_groups, options_of
+from pipeline.config.paths import CONF, config_groups, git_hint, options_of
 from pipeline.config.schema import Config, SweepConfig
 from pipeline.config.validation import validate
 from pipeline.system.errors import UserError, nearest, one_line
@@ -87,7 +88,9 @@ def compose(
             origin.set_by.setdefault(override.key_or_group, params.name)
     composed = _hydra_compose(overrides, origin)
     sections = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    return validate(Config, _to_container(sections, origin), origin.of)
+    cfg = validate(Config, _to_container(sections, origin), origin.of)
+    check_targets(cfg, origin.of)
+    return cfg
 
 
 def compose_sweep(arguments: Sequence[str] = (), conf: Path = CONF) -> SweepConfig:
@@ -143,9 +146,10 @@ def _check_choices(picks: list[str], origin: Origin) -> None:
         group, _, choice = override.lstrip("+~").partition("=")
         options = options_of(group, origin.conf)
         if choice and choice not in options:
+            name = f"{origin.conf.name}/{group}/{choice}.yaml"
             raise UserError(
                 f"{group}={choice} ({origin.set_by.get(group, 'an override')}): there is no "
-                f"{origin.conf.name}/{group}/{choice}.yaml{nearest(choice, options)}"
+                f"{name}{git_hint(name) or nearest(choice, options)}"
             )
 
 

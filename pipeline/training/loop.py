@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 
+from pipeline.artifacts.keras_file import check_savable
 from pipeline.config.instantiation import instantiate_section
 from pipeline.config.schema import Config
 from pipeline.data.batches import eval_batches, train_batches
@@ -86,6 +87,7 @@ def train(
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
+    check_savable(model)
     model.optimizer.build(model.trainable_variables)
     progress = Progress(cfg.train)
     if checkpoints and _resume(model, progress, checkpoints):
