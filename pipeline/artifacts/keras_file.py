@@ -14,6 +14,7 @@ from typing import Any
 import keras
 
 from pipeline.artifacts.inspection import check_config, declared_sizes, inspect_file
+from pipeline.artifacts.own_code import REGISTER
 from pipeline.system.errors import UserError, one_line
 from pipeline.system.files import atomic_write
 
@@ -52,8 +53,7 @@ def load_model(path: Path, uri: str | None = None) -> keras.Model:
         inspect_file(path)
         model = keras.models.load_model(path)
     except Exception as error:  # a damaged file can raise nearly any error
-        reason = one_line(error)
-        raise UserError(f"{uri} cannot be loaded as a model: {reason[:300]}") from error
+        raise UserError(f"{uri} cannot be loaded as a model: {_reason(error)}") from error
     return check_classifier(model, uri)
 
 
@@ -61,7 +61,8 @@ def check_savable(model: keras.Model) -> None:
     """Check before a training that `load_model` will be able to read the model.
 
     Raises:
-        UserError: when a layer does not say how it is made, or is not registered.
+        UserError: when a layer or function of the project is not registered, or Keras cannot make
+            it again from what it stores.
     """
     try:
         config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
@@ -69,8 +70,14 @@ def check_savable(model: keras.Model) -> None:
             declared_sizes(config)  # makes the model again
     except Exception as error:  # the user's code can raise any error
         raise UserError(
-            f"model: it could be trained but not loaded again: {one_line(error)[:400]}"
+            f"model: it could be trained, but not loaded again: {_reason(error)} (a layer or "
+            f"function of your own needs a name, {REGISTER}, and all arguments in get_config())"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The cause that Keras's message ends with, after a dump of the configuration."""
+    return one_line(error).rpartition("Exception encountered: ")[2][:300]
 
 
 def check_classifier(model: Any, uri: str) -> keras.Model:

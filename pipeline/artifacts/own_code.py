@@ -15,7 +15,7 @@ from pipeline.config.sources import find_source
 from pipeline.config.stages import module_name, stage_code
 from pipeline.system.errors import one_line
 
-_DECORATOR = "@keras.saving.register_keras_serializable()"
+REGISTER = "@keras.saving.register_keras_serializable()"
 
 
 def import_own_code(module: Any, name: str, registered_name: str) -> str:
@@ -41,15 +41,18 @@ def import_own_code(module: Any, name: str, registered_name: str) -> str:
             raise ValueError(f"{module} cannot be imported: {cause}") from error
     if keras.saving.get_registered_object(registered_name) is not None:
         return ""
+    refused = f"it names {module}.{name}, which is not a part of Keras that is safe to load, and"
     if module in files:
-        return f"it names {module}.{name}, which is not registered: put {_DECORATOR} above it"
+        return f"{refused} is not registered: put {REGISTER} above it"
     source = find_source(str(module))
-    if source.is_own and not source.rest:
+    if source.is_own and source.rest:
+        return f"{refused} this project has no module {module}"
+    if source.is_own:
         return (
-            f"it names {module}.{name}, but train does not depend on that module: if you trust it, "
-            "add its file to the deps of train and of evaluate in dvc.yaml"
+            f"{refused} train does not depend on {module}: if you trust it, add its file to the "
+            "deps of train and of evaluate in dvc.yaml"
         )
     return (
-        f"it names {module}.{name}, which is not a part of Keras that is safe to load, and is not "
-        "registered by keras.saving.register_keras_serializable in a module of this project"
+        f"{refused} is not registered by keras.saving.register_keras_serializable "
+        "in a module of this project"
     )

@@ -87,17 +87,19 @@ def _suggest(name: str, names: list[str]) -> str:
 
 
 def _undeclared(source: Source, stages: tuple[str, ...], code: dict[str, set[Path]]) -> str:
-    """Which file of a target the stages do not depend on; "" if they depend on all."""
+    """Which files of a target a stage does not depend on; "" if it depends on all."""
     if not source.file or not source.is_own:
         return ""
-    for stage in stages:
-        for file in sorted(_needed(source.file) - code[stage]):
-            name = file.relative_to(REPOSITORY).as_posix()
-            return (
-                f"DVC would not see edits of {name}: in dvc.yaml, add the line `- {name}` "
-                f"to the deps of {' and of '.join(stages)}"
-            )
-    return ""
+    needed = _needed(source.file)
+    missing = sorted(set[Path]().union(*(needed - code[stage] for stage in stages)))
+    if not missing:
+        return ""
+    names = [path.relative_to(REPOSITORY).as_posix() for path in missing]
+    lines = " and ".join(f"`- {name}`" for name in names)
+    return (
+        f"DVC would not see edits of {' and '.join(names)}: in dvc.yaml, add {lines} "
+        f"to the deps of {' and of '.join(stages)}"
+    )
 
 
 @cache
