@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.dependencies import check_targets
-from pipeline.config.overrides import key_of, parse_overrides, with_params
+from pipeline.config.overrides import key_of, parse_overrides, quote_text, with_params
 from pipeline.config.paths import CONF, config_groups, git_hint, options_of
 from pipeline.config.schema import Config, SweepConfig
 from pipeline.config.validation import validate
@@ -80,6 +80,7 @@ def compose(
     Raises:
         UserError: naming the key, the file (or the command line) and the nearest valid names.
     """
+    arguments = [quote_text(text) for text in arguments]
     origin = Origin(conf, {o.key_or_group: source for o in parse_overrides(arguments, source)})
     overrides = list(arguments)
     if params is not None:
