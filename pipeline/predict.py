@@ -44,9 +44,6 @@ def main() -> int:
 
         source = resolve_model(arguments.model)
     with source as path:
-        if not path.is_file():
-            raise UserError(f"there is no model file {arguments.model}")
-
         from pipeline.artifacts.keras_file import load_model
 
         model = load_model(path, arguments.model)

@@ -17,6 +17,8 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import keras
 
+from pipeline.artifacts.own_code import import_own_code
+
 _MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
 _CODE = {"__lambda__", "Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 # A configuration may name the classes of these modules, and those of keras.src.
@@ -50,23 +52,38 @@ def inspect_file(path: Path) -> None:
             raise ValueError("its members unpack to more than the size of the file")
         config = json.loads(file.read("config.json"))
         weights = file.read("model.weights.h5")
-    for name in _foreign(config):
-        raise ValueError(
-            f"it names {name}, which is not a part of Keras that is safe to load, and is not "
-            "registered by keras.saving.register_keras_serializable in this process"
-        )
-    for number in _numbers(config):
-        if number > _MAX_NUMBER:
-            raise ValueError(f"its configuration has the number {number}; limit: {_MAX_NUMBER}")
-    stored, (declared, largest) = _stored(weights), _declared(config)
+    check_config(config)
+    stored, (declared, largest) = _stored(weights), declared_sizes(config)
     if declared > stored:
         raise ValueError(f"it declares {declared} weights but holds {stored}")
     if largest > _MAX_NUMBER:
         raise ValueError(f"a layer outputs {largest} numbers per image; the limit is {_MAX_NUMBER}")
 
 
-def _foreign(value: Any) -> Iterator[str]:
-    """Yield the classes and functions in a configuration that Keras must not look up."""
+def check_config(config: Any) -> bool:
+    """Check the configuration of a model, and import the code of this project that it names.
+
+    Returns:
+        Whether it names code of this project.
+
+    Raises:
+        ValueError: when it names other code, or a huge number.
+    """
+    foreign = list(_foreign(config))
+    for module, name, registered_name in foreign:
+        if problem := import_own_code(module, name, registered_name):
+            raise ValueError(problem)
+    for number in _numbers(config):
+        if number > _MAX_NUMBER:
+            raise ValueError(f"its configuration has the number {number}; limit: {_MAX_NUMBER}")
+    return bool(foreign)
+
+
+def _foreign(value: Any) -> Iterator[tuple[Any, str, str]]:
+    """Yield the classes and functions in a configuration that are not known parts of Keras.
+
+    Each with its module, its name, and the name by which Keras finds it if it is registered.
+    """
     if isinstance(value, dict):
         name, module = value.get("class_name"), value.get("module")
         if name == "function":
@@ -76,9 +93,9 @@ def _foreign(value: Any) -> Iterator[str]:
         else:
             known = module in _CLASSES or str(module).startswith("keras.src.")
             known = known and name not in _CODE
-        registered = keras.saving.get_registered_object(str(value.get("registered_name")))
-        if "class_name" in value and not known and registered is None:
-            yield f"{module}.{name}"
+        if "class_name" in value and not known:
+            is_function = value.get("class_name") == "function"
+            yield module, str(name), str(name if is_function else value.get("registered_name"))
         value = list(value.values())
     if isinstance(value, list):
         for item in value:
@@ -109,7 +126,7 @@ def _stored(weights: bytes) -> int:
         return sum(dataset.size for dataset in datasets)
 
 
-def _declared(config: dict[str, Any]) -> tuple[int, int]:
+def declared_sizes(config: dict[str, Any]) -> tuple[int, int]:
     """How many weights a configuration declares, and the largest output of a layer for one image.
 
     The variables get no values, so no memory is allocated for them.

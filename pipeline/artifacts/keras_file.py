@@ -13,7 +13,8 @@ from typing import Any
 
 import keras
 
-from pipeline.artifacts.inspection import inspect_file
+from pipeline.artifacts.inspection import check_config, declared_sizes, inspect_file
+from pipeline.artifacts.own_code import REGISTER
 from pipeline.system.errors import UserError, one_line
 from pipeline.system.files import atomic_write
 
@@ -33,8 +34,8 @@ def save_model(model: keras.Model, path: Path) -> None:
 def load_model(path: Path, uri: str | None = None) -> keras.Model:
     """Read a .keras file. Reject one that contains code or needs more memory than its own size.
 
-    Its layers and functions must be Keras's own, or registered in this process by
-    `keras.saving.register_keras_serializable`.
+    Its layers and functions must be Keras's own, or registered in a module that `train` depends on;
+    see `pipeline.artifacts.own_code`.
 
     Args:
         path: the file.
@@ -52,9 +53,31 @@ def load_model(path: Path, uri: str | None = None) -> keras.Model:
         inspect_file(path)
         model = keras.models.load_model(path)
     except Exception as error:  # a damaged file can raise nearly any error
-        reason = one_line(error)
-        raise UserError(f"{uri} cannot be loaded as a model: {reason[:300]}") from error
+        raise UserError(f"{uri} cannot be loaded as a model: {_reason(error)}") from error
     return check_classifier(model, uri)
+
+
+def check_savable(model: keras.Model) -> None:
+    """Check before a training that `load_model` will be able to read the model.
+
+    Raises:
+        UserError: when a layer or function of the project is not registered, or Keras cannot make
+            it again from what it stores.
+    """
+    try:
+        config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+        if check_config(config):
+            declared_sizes(config)  # makes the model again
+    except Exception as error:  # the user's code can raise any error
+        raise UserError(
+            f"model: it could be trained, but not loaded again: {_reason(error)} (a layer or "
+            f"function of your own needs a name, {REGISTER}, and all arguments in get_config())"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """The cause that Keras's message ends with, after a dump of the configuration."""
+    return one_line(error).rpartition("Exception encountered: ")[2][:300]
 
 
 def check_classifier(model: Any, uri: str) -> keras.Model:

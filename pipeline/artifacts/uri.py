@@ -3,11 +3,12 @@
 MLflow's own loaders would run code that a model contains, including pickles.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import mlflow
@@ -35,11 +36,13 @@ def resolve_model(uri: str) -> Iterator[Path]:
         if uri.startswith(("runs:/", "models:/")):
             yield _from_mlflow(uri, Path(folder))
         elif uri.startswith("git:"):
+            if uri == "git:":
+                raise UserError("git: names no revision, such as git:HEAD~1")
             yield _from_dvc(uri.removeprefix("git:"), Path(folder))
         elif uri == DEFAULT_MODEL and not Path(uri).exists() and Path("dvc.lock").exists():
             yield _from_dvc("", Path(folder))
         else:
-            yield Path(uri)
+            yield _from_path(uri)
 
 
 @contextmanager
@@ -52,9 +55,11 @@ def initial_model(uri: str | None) -> Iterator[Path | None]:
     if uri is None:
         yield None
         return
-    with resolve_model(uri) as path:
-        if not path.is_file():
-            raise UserError(f"train.init_from: there is no model file {path}")
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(resolve_model(uri))
+        except UserError as error:
+            raise UserError(f"train.init_from: {error}") from None
         yield path
 
 
@@ -64,7 +69,23 @@ def check_model_exists(uri: str | None) -> None:
         pass
 
 
+def _from_path(uri: str) -> Path:
+    if not uri:
+        raise UserError(
+            "the model URI is empty: name a .keras file, runs:/<id>/model, models:/<name>@<alias> "
+            "or git:<revision>"
+        )
+    if Path(uri).is_dir():
+        raise UserError(f"{uri} is a folder, not a model file")
+    if not Path(uri).is_file():
+        hint = ": run `make repro` first" if uri == DEFAULT_MODEL else ""
+        raise UserError(f"there is no model file {uri}{hint}")
+    return Path(uri)
+
+
 def _from_mlflow(uri: str, folder: Path) -> Path:
+    if re.fullmatch("runs:/[^/]+/?", uri):
+        raise UserError(f"{uri} names a run; its model is {uri.rstrip('/')}/model")
     use_store()
     message = f"{uri} is not a Keras model in {mlflow.get_tracking_uri()}"
     try:
@@ -82,11 +103,37 @@ def _from_dvc(revision: str, folder: Path) -> Path:
     """The file models/model.keras of a git revision; "" means the workspace's dvc.lock."""
     path = folder / "model.keras"
     repository = repository_root() if revision else Path()
-    command = [sys.executable, "-m", "dvc", "get", "--quiet", str(repository), DEFAULT_MODEL]
-    command += ["--out", str(path), *(["--rev", revision] if revision else [])]
+    command = [sys.executable, "-m", "dvc", "get", str(repository), DEFAULT_MODEL]
+    command += ["--out", str(path), *([f"--rev={revision}"] if revision else [])]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        where = f"at revision {revision!r}" if revision else "in dvc.lock"
-        reason = one_line(result.stderr.removeprefix("ERROR: "))
-        raise UserError(f"no {DEFAULT_MODEL} {where}: {reason}")
+        errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR: ")]
+        raise UserError(_dvc_failure(revision, "".join(errors[-1:]).removeprefix("ERROR: ")))
     return path
+
+
+def _dvc_failure(revision: str, reason: str) -> str:
+    """Why DVC has no model of a revision, and what to do.
+
+    Args:
+        revision: as for `_from_dvc`.
+        reason: DVC's own message.
+    """
+    if "not a git repository" in reason:
+        return f"git:{revision} needs git, but {repository_root()} is not a git repository"
+    if "unknown Git revision" in reason:
+        return f"there is no git revision {revision!r}"
+    if not revision and DEFAULT_MODEL in Path("dvc.lock").read_text():
+        return (
+            "the model of dvc.lock is not in DVC's cache: `make repro` trains it, and `dvc pull` "
+            "gets it if there is a remote"
+        )
+    command = ["git", "-C", str(repository_root()), "show", f"{revision}:./dvc.lock"]
+    lock = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    if revision and DEFAULT_MODEL in lock:
+        return (
+            f"the model of revision {revision!r} is not in DVC's cache: `dvc fetch --all-commits` "
+            "gets it if there is a remote; else check the revision out and run `make repro`"
+        )
+    where = f"at revision {revision!r}" if revision else "in dvc.lock"
+    return f"no {DEFAULT_MODEL} {where}: {one_line(reason)}"

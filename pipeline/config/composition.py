@@ -12,15 +12,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pipeline.config.dependencies import check_targets
 from pipeline.config.overrides import (
     SWEEP_GROUPS,
     VALUES,
     key_of,
     merge_overrides,
     parse_overrides,
+    quote_text,
     with_params,
 )
-from pipeline.config.paths import CONF, config_groups, options_of
+from pipeline.config.paths import CONF, config_groups, git_hint, options_of
 from pipeline.config.presets import left_out
 from pipeline.config.schema import VERSIONS, Config, SweepConfig
 from pipeline.config.targets import arguments_of
@@ -89,6 +91,7 @@ def compose(
     Raises:
         UserError: naming the key, the file (or the command line) and the nearest valid names.
     """
+    arguments = [quote_text(text) for text in arguments]
     origin = Origin(conf, {o.key_or_group: source for o in parse_overrides(arguments, source)})
     overrides = list(arguments)
     if params is not None:
@@ -100,7 +103,9 @@ def compose(
     values = _to_container(sections, origin)
     if VERSIONS in values:
         raise UserError(f"{VERSIONS} ({origin.of(VERSIONS)}): compose writes this section itself")
-    return validate(Config, values | {VERSIONS: library_versions()}, origin.of)
+    cfg = validate(Config, values | {VERSIONS: library_versions()}, origin.of)
+    check_targets(cfg, origin.of)
+    return cfg
 
 
 def values_left_out(
@@ -196,9 +201,10 @@ def _check_choices(picks: list[str], origin: Origin) -> None:
         group, _, choice = override.lstrip("+~").partition("=")
         options = options_of(group, origin.conf)
         if choice and choice not in options:
+            name = f"{origin.conf.name}/{group}/{choice}.yaml"
             raise UserError(
                 f"{group}={choice} ({origin.set_by.get(group, 'an override')}): there is no "
-                f"{origin.conf.name}/{group}/{choice}.yaml{nearest(choice, options)}"
+                f"{name}{git_hint(name) or nearest(choice, options)}"
             )
 
 

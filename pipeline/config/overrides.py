@@ -120,6 +120,22 @@ def parse_overrides(overrides: Sequence[str], source: str) -> list[Override]:
     return parsed
 
 
+def quote_text(override: str) -> str:
+    """Quote the value of an override if Hydra's grammar reads it only then, as `git:HEAD~1`.
+
+    The grammar has no `~`, `^`, `#` or letter outside ASCII in a text without quotes. A value that
+    starts like a list, a mapping or a quoted text, or that calls a function, stays as it is.
+    """
+    key, _, value = override.partition("=")
+    if value[:1] in ("", "'", '"', "[", "{") or "(" in value:
+        return override
+    try:
+        OverridesParser.create().parse_overrides([override])
+    except HydraException:
+        return f"{key}={to_grammar(value)}"
+    return override
+
+
 def key_of(override: str) -> str:
     """The key that an override sets, without the prefix that adds or removes it."""
     return override.split("=")[0].lstrip("+~")

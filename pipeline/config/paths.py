@@ -16,6 +16,17 @@ def repository_root() -> Path:
     return Path(os.environ.get("DVC_ROOT", REPOSITORY))
 
 
+def git_hint(name: str) -> str:
+    """What to type if git does not know a file, for the end of an error message; else "".
+
+    DVC runs a queued experiment in a clone, which has only the files that git knows.
+    """
+    root = repository_root()
+    if root == REPOSITORY or (REPOSITORY / name).exists() or not (root / name).exists():
+        return ""
+    return f"; git does not know {name}, so this experiment has no copy of it: `git add {name}`"
+
+
 def config_groups(conf: Path = CONF) -> set[str]:
     """The names of the config groups: the folders in `conf`."""
     return {path.relative_to(conf).as_posix() for path in conf.rglob("*") if path.is_dir()}

@@ -15,9 +15,15 @@ def stage_names() -> list[str]:
 
 def stage_code(stage: str) -> list[Path]:
     """The Python files that a stage depends on, sorted by path."""
-    deps = [REPOSITORY / name for name in _stages()[stage]["deps"] if name.startswith("pipeline/")]
+    deps = [REPOSITORY / name for name in _stages()[stage]["deps"]]
     files = {file for path in deps for file in ([path] if path.is_file() else path.rglob("*.py"))}
-    return sorted(files)
+    return sorted(file for file in files if file.suffix == ".py")
+
+
+def module_name(file: Path) -> str:
+    """The name by which a Python file of the repository is imported, such as `pipeline.models`."""
+    parts = file.relative_to(REPOSITORY).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def output_paths() -> list[str]:

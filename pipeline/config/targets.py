@@ -12,7 +12,7 @@ from typing import Any, Self
 from pydantic import ConfigDict, create_model, model_validator
 
 from pipeline.config import types
-from pipeline.config.paths import REPOSITORY
+from pipeline.config.sources import find_source, parse_source
 from pipeline.config.types import Fraction, NotNegative, Positive, Section, Steps
 
 # Arguments that the pipeline itself passes to a model.
@@ -83,20 +83,27 @@ def arguments_of(target: str) -> type[Section] | None:
     Returns:
         None for a target whose arguments are not known here. They are then passed unchecked.
     """
-    module, _, name = target.rpartition(".")
-    path = REPOSITORY / f"{module.replace('.', '/')}.py"
-    if not module.startswith("pipeline."):
+    source = find_source(target)
+    if not source.file or not source.is_own or len(source.rest) != 1:
         return _KERAS.get(target)
-    try:
-        source = path.read_text("utf-8")
-    except (OSError, ValueError):  # no such file, or no name that a file can have
-        return None
-    for node in ast.parse(source).body:
+    [name] = source.rest
+    for node in parse_source(source.file).body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
             extra: Any = "allow" if node.args.kwarg else "forbid"
             return _model(name, _parameters(node.args), extra)
         if isinstance(node, ast.ClassDef) and node.name == name:
-            return _model(name, _fields(node), "forbid")
+            return _class_model(node)
+    return None
+
+
+def _class_model(node: ast.ClassDef) -> type[Section] | None:
+    """The arguments of a dataclass, or of a class with `__init__`; None if it inherits that."""
+    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        return _model(node.name, _fields(node), "forbid")
+    for line in node.body:
+        if isinstance(line, ast.FunctionDef) and line.name == "__init__":
+            _self, *declared = _parameters(line.args)
+            return _model(node.name, declared, "allow" if line.args.kwarg else "forbid")
     return None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 
 from pipeline.config.composition import compose, compose_sweep
-from pipeline.config.overrides import key_of, merge_overrides, with_params
+from pipeline.config.overrides import key_of, merge_overrides, quote_text, with_params
 from pipeline.config.paths import repository_root
 from pipeline.config.schema import Config, Launcher, Sweep, SweepConfig
 from pipeline.sweeps.parsing import drop_overridden, parse_space
@@ -67,6 +67,7 @@ def make_plan(arguments: Sequence[str], params: Path) -> Plan:
         UserError: for anything that would stop the sweep or its trials later.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are reported by `progress`
+    arguments = [quote_text(text) for text in arguments]
     of_sweep = [text for text in arguments if key_of(text).split(".")[0] in _SECTIONS]
     shared = [text for text in arguments if text not in of_sweep]
     settings = compose_sweep(of_sweep)

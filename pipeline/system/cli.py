@@ -70,11 +70,24 @@ def check_signals() -> None:
 
 
 def no_arguments(description: str | None) -> None:
-    """Parse the command line of a command that has `--help` but no arguments."""
-    ArgumentParser(
+    """Parse the command line of a command that has `--help` but no arguments.
+
+    Raises:
+        UserError: for an argument that looks like a setting.
+    """
+    parser = ArgumentParser(
         description=description,
         epilog="Settings come from composed.yaml. Change params.yaml or conf/, then run dvc repro.",
-    ).parse_args()
+    )
+    _, unknown = parser.parse_known_args()
+    if settings := [text for text in unknown if "=" in text and not text.startswith("-")]:
+        shown = " ".join(settings)
+        raise UserError(
+            f"{shown}: this command takes its settings from composed.yaml; change params.yaml and "
+            f"run `dvc repro`, or see the result with `python -m pipeline.compose {shown} --show`"
+        )
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
 
 
 def _hold(number: int, frame: FrameType | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from pipeline.artifacts.keras_file import check_savable
 from pipeline.config.instantiation import instantiate_section
 from pipeline.config.schema import Config
 from pipeline.data.batches import eval_batches, train_batches
@@ -104,6 +105,7 @@ def _train(
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
+    check_savable(model)
     model.optimizer.build(model.trainable_variables)
     progress = Progress(cfg.train)
     if checkpoints and _resume(model, progress, checkpoints):

@@ -98,3 +98,17 @@ def test_missing_files_are_a_usage_error(tmp_path: Path) -> None:
 def test_missing_model_is_one_line(tmp_path: Path) -> None:
     arguments = ("a.png", "--model", "no/model.keras")
     assert_error("predict", tmp_path, *arguments, message="there is no model file no/model.keras")
+
+
+@pytest.mark.slow  # imports MLflow
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("", "the model URI is empty"),
+        (".", ". is a folder"),
+        ("git:", "git: names no revision"),
+        ("models/model.keras", "there is no model file models/model.keras: run `make repro` first"),
+    ],
+)
+def test_uri_that_names_no_model_is_one_line(tmp_path: Path, uri: str, message: str) -> None:
+    assert_error("predict", tmp_path, "a.png", "--model", uri, message=message)

@@ -7,7 +7,7 @@ import yaml
 
 from pipeline import repair
 from pipeline.repair import LOCK, is_readable
-from tests.helpers.commands import assert_help, assert_usage_error, run_command
+from tests.helpers.commands import assert_error, assert_help, assert_usage_error, run_command
 
 WHOLE = yaml.safe_dump(
     {
@@ -134,6 +134,17 @@ def test_damaged_lock_is_removed_outside_a_repository(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("dvc.lock was unreadable: removed")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_archive_without_git_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    assert_error("repair", tmp_path, message="DVC needs a git repository: run `git init && ")
+    (tmp_path / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    assert run_command("repair", tmp_path).returncode == 0
+    (tmp_path / ".dvc/config.local").unlink()
+    git(tmp_path, "init", "--quiet")
+    assert run_command("repair", tmp_path).returncode == 0
 
 
 def test_lock_of_a_subfolder_is_restored(

@@ -1,4 +1,7 @@
 import pickle
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def test_path_leads_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.keras").touch()
     with resolve_model(str(tmp_path / "a.keras")) as path:
         assert path == tmp_path / "a.keras"
 
@@ -40,9 +44,77 @@ def test_initial_model_must_exist(tmp_path: Path) -> None:
         initial_model(str(tmp_path / "a.keras")).__enter__()
 
 
-def test_unknown_revision_is_named() -> None:
-    with pytest.raises(UserError, match=r"no models/model\.keras at revision 'no-such'"):
-        resolve_model("git:no-such").__enter__()
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("", "the model URI is empty: name a .keras file, runs:/"),
+        (".", ". is a folder, not a model file"),
+        ("no.keras", "there is no model file no.keras"),
+        ("models/model.keras", "there is no model file models/model.keras: run `make repro` first"),
+        ("git:", "git: names no revision, such as git:HEAD~1"),
+        ("git:no-such", "there is no git revision 'no-such'"),
+        ("git:-v", "there is no git revision '-v'"),
+        ("runs:/0", "runs:/0 names a run; its model is runs:/0/model"),
+    ],
+)
+def test_uri_that_names_no_model_says_why(
+    uri: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        resolve_model(uri).__enter__()
+    assert str(error.value).startswith(message)
+    with pytest.raises(UserError) as error:
+        initial_model(uri).__enter__()
+    assert str(error.value).startswith(f"train.init_from: {message}")
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository of git and DVC, whose dvc.lock names a model that the cache does not have."""
+    stage = {"cmd": "true", "outs": ["models/model.keras"]}
+    out = {"path": "models/model.keras", "hash": "md5", "md5": "a" * 32, "size": 3}
+    lock = {"schema": "2.0", "stages": {"train": {"cmd": "true", "outs": [out]}}}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train": stage}}))
+    git(tmp_path, "init", "--quiet")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], cwd=tmp_path, check=True)
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message", "no lock yet")
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump(lock))
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message", "a lock")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    return tmp_path
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("models/model.keras", "the model of dvc.lock is not in DVC's cache: `make repro` trains"),
+        ("git:HEAD", "the model of revision 'HEAD' is not in DVC's cache: `dvc fetch --all-comm"),
+        ("git:HEAD~1", "no models/model.keras at revision 'HEAD~1': "),
+        ("git:HEAD~2", "there is no git revision 'HEAD~2'"),
+    ],
+)
+def test_model_that_dvc_does_not_have_is_one_line(clone: Path, uri: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        resolve_model(uri).__enter__()
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_revision_without_git_is_one_line(clone: Path) -> None:
+    shutil.rmtree(clone / ".git")
+    with pytest.raises(UserError, match=r"^git:HEAD needs git, but .* is not a git repository$"):
+        resolve_model("git:HEAD").__enter__()
+    with pytest.raises(UserError, match=r"^the model of dvc\.lock is not in DVC's cache"):
+        resolve_model("models/model.keras").__enter__()
 
 
 @pytest.mark.parametrize(

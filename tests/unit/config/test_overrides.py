@@ -16,6 +16,7 @@ from pipeline.config.overrides import (
     key_of,
     merge_overrides,
     parse_overrides,
+    quote_text,
     read_params,
     with_params,
 )
@@ -146,3 +147,33 @@ def test_override_outside_the_grammar_is_named_with_its_source() -> None:
 def test_nested_mappings_become_dotted_keys() -> None:
     values = {"a": {"b": 1, "c": {"d": [2, {"e": 3}]}}, "f": {}, "g.h": None}
     assert flatten(values) == {"a.b": 1, "a.c.d": [2, {"e": 3}], "f": {}, "g.h": None}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["git:HEAD~1", "git:HEAD^", "git:v1^{}", "git:main@{1}", "~/a.keras", "é.keras", "git:it's~"],
+)
+def test_text_that_the_grammar_refuses_is_quoted(value: str) -> None:
+    [override] = parse_overrides([quote_text(f"train.init_from={value}")], "a test")
+    assert override.value() == value
+    [added] = parse_overrides([quote_text(f"+train.init_from={value}")], "a test")
+    assert (added.value(), added.is_add()) == (value, True)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "a=1",
+        "a=git:HEAD",
+        "a=x,y",
+        "a='x~'",
+        "a=",
+        "~a",
+        "a=[1",
+        "a={b:1",
+        "a=choice(1~",
+        "nonsense",
+    ],
+)
+def test_other_overrides_stay_as_they_are(override: str) -> None:
+    assert quote_text(override) == override

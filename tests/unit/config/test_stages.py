@@ -5,7 +5,7 @@ import yaml
 
 from pipeline.config import stages
 from pipeline.config.paths import REPOSITORY
-from pipeline.config.stages import output_paths, stage_code, stage_names
+from pipeline.config.stages import module_name, output_paths, stage_code, stage_names
 
 
 def test_stages_are_in_the_order_in_which_they_run() -> None:
@@ -22,16 +22,18 @@ def test_code_of_a_stage_exists_and_holds_its_own_file(stage: str) -> None:
 
 def test_code_is_read_from_dvc_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder stands for the Python files in it, and other dependencies are left out."""
-    for name in ("pipeline/train.py", "pipeline/data/b.py", "pipeline/data/sub/a.py", "conf/a.py"):
+    for name in ("pipeline/train.py", "pipeline/data/b.py", "pipeline/data/sub/a.py", "own.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "pipeline/data/notes.txt").touch()
-    deps = ["pipeline/train.py", "conf", "data/prepared", "pipeline/data"]
+    deps = ["pipeline/train.py", "conf", "data/prepared", "pipeline/data", "own.py", "a.csv"]
     dvc = {"stages": {"train": {"cmd": "true", "deps": deps}, "evaluate": {"deps": ["conf"]}}}
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(dvc, sort_keys=False))
     monkeypatch.setattr(stages, "REPOSITORY", tmp_path)
     assert stage_names() == ["train", "evaluate"]
+    (tmp_path / "a.csv").touch()
     assert [str(path.relative_to(tmp_path)) for path in stage_code("train")] == [
+        "own.py",
         "pipeline/data/b.py",
         "pipeline/data/sub/a.py",
         "pipeline/train.py",
@@ -45,3 +47,9 @@ def test_outputs_are_read_from_dvc_yaml(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump(dvc, sort_keys=False))
     monkeypatch.setattr(stages, "REPOSITORY", tmp_path)
     assert output_paths() == ["models", "data", "a.json", "b"]
+
+
+def test_module_has_the_name_by_which_it_is_imported() -> None:
+    assert module_name(REPOSITORY / "pipeline/models.py") == "pipeline.models"
+    assert module_name(REPOSITORY / "pipeline/config/__init__.py") == "pipeline.config"
+    assert module_name(REPOSITORY / "own.py") == "own"

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -213,3 +214,20 @@ def test_bad_argument_is_refused_by_name(target: str, values: dict[str, Any], me
 )
 def test_unknown_target_is_not_checked(target: str) -> None:
     assert arguments_of(target) is None
+
+
+def test_arguments_of_a_class_are_those_of_its_init(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_sgd.py").write_text(
+        "class Sgd(Base):\n"
+        "    nesterov: bool\n"
+        "    def __init__(self, learning_rate: float, momentum=0.5, **kwargs): ...\n"
+        "class Inherits(Sgd): ...\n"
+    )
+    monkeypatch.setattr("pipeline.config.sources.REPOSITORY", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    model = arguments("own_sgd.Sgd")
+    assert required(model) == {"learning_rate": True, "momentum": False}
+    assert model.model_config["extra"] == "allow"
+    assert arguments_of("own_sgd.Inherits") is None

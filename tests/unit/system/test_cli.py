@@ -78,11 +78,18 @@ def test_second_signal_is_not_held() -> None:
 def test_stage_refuses_arguments(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["stage", "train.epochs=3"])
+    monkeypatch.setattr("sys.argv", ["stage", "--force"])
     with pytest.raises(SystemExit) as exit_:
         cli.no_arguments("A stage.")
     assert exit_.value.code == 2
-    assert "train.epochs=3" in capsys.readouterr().err
+    assert "unrecognized arguments: --force" in capsys.readouterr().err
+
+
+def test_stage_says_where_a_setting_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["stage", "model=mlp", "train.epochs=3"])
+    message = r"^model=mlp train\.epochs=3: .*`python -m pipeline.compose model=mlp train\.epochs=3"
+    with pytest.raises(UserError, match=message):
+        cli.no_arguments("A stage.")
 
 
 def test_stage_says_where_its_settings_are(
