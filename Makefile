@@ -134,4 +134,5 @@ lock: $(READY)  ## update the locks from pyproject.toml
 
 .PHONY: clean
 clean:  ## remove the files that the pipeline made; keep the MLflow store, DVC's cache and .venv
-	rm -rf composed.yaml data models reports dvc_plots build .coverage .mypy_cache .import_linter_cache .pytest_cache .ruff_cache .hypothesis .fuzz
+	git clean -qfdX models reports  # keeps the metrics, which are in git
+	rm -rf composed.yaml data dvc_plots build .coverage .mypy_cache .import_linter_cache .pytest_cache .ruff_cache .hypothesis .fuzz
