@@ -1,8 +1,9 @@
 """The types of the configuration: a class for each section."""
 
+import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, computed_field, model_validator
 
 from pipeline.config.targets import arguments_of
 from pipeline.config.types import Count, Positive, Section, Seed, Share, Slug, Text
@@ -48,6 +49,20 @@ class Data(Section):
     files: Files
     num_classes: Annotated[int, Field(ge=2, le=256)] | None = None
     class_names: list[str] | None = None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def digest(self) -> str:
+        """Of the names, digests and sizes of the files. dvc.yaml tracks it in place of all these."""
+        return hashlib.sha256(self.files.model_dump_json().encode()).hexdigest()[:12]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_digest(cls, values: Any) -> Any:
+        """Leave out the digest that composed.yaml has: it is computed from the files."""
+        if not isinstance(values, dict):
+            return values
+        return {key: value for key, value in values.items() if key != "digest"}
 
 
 class Fetch(Section):
