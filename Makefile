@@ -112,6 +112,10 @@ promote: $(READY)  ## make a preset from a sweep's best trial: make promote STUD
 ui: $(READY)  ## browse the runs at http://127.0.0.1:5000
 	mlflow ui
 
+.PHONY: compare
+compare: $(READY)  ## results side by side: make compare [NAMES="workspace HEAD~1 my-experiment"]
+	@python -m pipeline.compare $(NAMES)
+
 .PHONY: track
 track: $(READY)  ## complete the workspace's run after the MLflow store was unavailable
 	python -m pipeline.track

@@ -53,7 +53,7 @@ class Data(Section):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def digest(self) -> str:
-        """Of the names, digests and sizes of the files. dvc.yaml tracks it in place of all these."""
+        """Of the names, digests and sizes of the files, in place of which dvc.yaml tracks it."""
         return hashlib.sha256(self.files.model_dump_json().encode()).hexdigest()[:12]
 
     @model_validator(mode="before")

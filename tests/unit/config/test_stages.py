@@ -5,7 +5,7 @@ import yaml
 
 from pipeline.config import stages
 from pipeline.config.paths import REPOSITORY
-from pipeline.config.stages import stage_code, stage_names
+from pipeline.config.stages import stage_code, stage_names, tracked_keys
 
 
 def test_stages_are_in_the_order_in_which_they_run() -> None:
@@ -37,3 +37,9 @@ def test_code_is_read_from_dvc_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "pipeline/train.py",
     ]
     assert stage_code("evaluate") == []
+
+
+def test_tracked_keys_leave_out_what_changes_no_result() -> None:
+    keys = tracked_keys()
+    assert {"data.digest", "model", "optimizer", "train", "evaluate"} <= set(keys)
+    assert [key for key in keys if key.startswith(("tracking", "fetch", "data.mirrors"))] == []
