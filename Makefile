@@ -35,6 +35,8 @@ $(READY): $(LOCK)
 	@site=$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 	echo 'import os; os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")' \
 		> $$site/mnist_pipeline.pth
+	@# For `dvc plots` without internet.
+	@$(VENV)/bin/python -m pipeline.plots_page
 	@touch $@
 
 ##@ Pipeline
