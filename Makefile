@@ -45,6 +45,10 @@ $(READY): $(LOCK)
 repro: $(READY)  ## run the pipeline: only the stages that are out of date
 	@python -m pipeline.repair
 	dvc repro
+	@echo
+	@echo "Pictures: reports/confusion.png and reports/mistakes.png. Charts: dvc plots show"
+	@echo "Next: change params.yaml and run make repro again, then make compare; browse the runs with"
+	@echo "make ui; read your own digits with make predict FILES=digit.png"
 
 .PHONY: verify
 verify: $(READY)  ## run all stages again in a clean folder, and compare every file with dvc.lock
