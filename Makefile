@@ -48,6 +48,8 @@ $(READY): $(LOCK)
 	@site=$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 	echo 'import os; os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")' \
 		> $$site/mnist_pipeline.pth
+	@# For `dvc plots` without internet.
+	@$(VENV)/bin/python -m pipeline.plots_page
 	@touch $@
 
 ##@ Pipeline
@@ -56,6 +58,10 @@ $(READY): $(LOCK)
 repro: $(READY)  ## run the pipeline: only the stages that are out of date
 	@python -m pipeline.repair
 	dvc repro
+	@echo
+	@echo "Pictures: reports/confusion.png and reports/mistakes.png. Charts: dvc plots show"
+	@echo "Next: change params.yaml and run make repro again, then make compare; browse the runs with"
+	@echo "make ui; read your own digits with make predict FILES=digit.png"
 
 .PHONY: verify
 verify: $(READY)  ## run all stages again in a clean folder, and compare every file with dvc.lock
@@ -139,6 +145,10 @@ ui: $(READY)  ## browse the runs at http://127.0.0.1:5000: make ui [PORT=5001]
 		taken by another program: make ui PORT=$(shell echo $$(($(PORT) + 1)))))
 	mlflow ui --port $(PORT)
 
+.PHONY: compare
+compare: $(READY)  ## results side by side: make compare [NAMES="workspace HEAD~1 my-experiment"]
+	@python -m pipeline.compare $(NAMES)
+
 .PHONY: track
 track: $(READY)  ## complete the workspace's run after the MLflow store was unavailable
 	python -m pipeline.track
@@ -162,4 +172,5 @@ lock: $(READY)  ## update the locks from pyproject.toml
 
 .PHONY: clean
 clean:  ## remove the files that the pipeline made; keep the MLflow store, DVC's cache and .venv
-	rm -rf composed.yaml data models reports dvc_plots build .coverage .mypy_cache .import_linter_cache .pytest_cache .ruff_cache .hypothesis .fuzz
+	git clean -qfdX models reports  # keeps the metrics, which are in git
+	rm -rf composed.yaml data dvc_plots build .coverage .mypy_cache .import_linter_cache .pytest_cache .ruff_cache .hypothesis .fuzz

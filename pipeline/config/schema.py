@@ -1,9 +1,18 @@
 """The types of the configuration: a class for each section."""
 
+import hashlib
 import unicodedata
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    computed_field,
+    model_validator,
+)
 
 from pipeline.config.targets import arguments_of
 from pipeline.config.types import (
@@ -94,6 +103,20 @@ class Data(Section):
     first_label: Annotated[int, Field(ge=0, le=255)] = 0
     num_classes: Annotated[int, Field(ge=2, le=256)] | None = None
     class_names: Annotated[list[Text] | None, AfterValidator(_check_class_names)] = None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def digest(self) -> str:
+        """Of the names, digests and sizes of the files, in place of which dvc.yaml tracks it."""
+        return hashlib.sha256(self.files.model_dump_json().encode()).hexdigest()[:12]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_digest(cls, values: Any) -> Any:
+        """Leave out the digest that composed.yaml has: it is computed from the files."""
+        if not isinstance(values, dict):
+            return values
+        return {key: value for key, value in values.items() if key != "digest"}
 
 
 class Fetch(Section):

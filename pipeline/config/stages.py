@@ -37,5 +37,11 @@ def output_paths() -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
+def tracked_keys() -> list[str]:
+    """The keys of composed.yaml on which a stage depends: the settings that can change a result."""
+    params = [entry for stage in _stages().values() for entry in stage.get("params", [])]
+    return sorted({key for entry in params for key in entry.get("composed.yaml", [])})
+
+
 def _stages() -> dict[str, Any]:
     return yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]

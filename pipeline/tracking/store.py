@@ -46,6 +46,11 @@ def connect(experiment: str) -> None:
         mlflow.set_experiment(experiment)
 
 
+def has_store() -> bool:
+    """Whether there is a store. MLflow would create the local one if it only looked into it."""
+    return mlflow.get_tracking_uri() != _local_store() or (repository_root() / "mlflow.db").exists()
+
+
 @contextmanager
 def mlflow_errors() -> Iterator[None]:
     """Turn the errors of MLflow and its database into a `UserError` of one line."""

@@ -57,7 +57,7 @@ class TrainingRun(TrackedRun):
         log_training_inputs(self.run_id, self.cfg, self.prepared)
 
     def log_model(self, model: keras.Model, models: Path, metrics: dict[str, float]) -> None:
-        """Log models/model.keras, which holds `model`, and its metrics on validation data."""
+        """Log models/model.keras, which holds `model`, and its `val_loss` and `val_accuracy`."""
         self.attempt(lambda: self._log_model(model, models, metrics))
 
     def _log_model(self, model: keras.Model, models: Path, metrics: dict[str, float]) -> None:
@@ -70,7 +70,8 @@ class TrainingRun(TrackedRun):
             client.delete_logged_model(unfinished.model_id)  # killed while writing it
         model_id = log_model_file(run, model, path, self.prepared)
         mlflow.log_metrics(
-            {key: value for key, value in metrics.items() if key.startswith("validation_")},
+            # Other names, because val_loss and val_accuracy have a value for each epoch.
+            {f"validation_{name}": metrics[f"val_{name}"] for name in ("loss", "accuracy")},
             dataset=mlflow_dataset(self.cfg, self.prepared, "validation"),
             model_id=model_id,
             run_id=self.run_id,

@@ -24,6 +24,15 @@ def write_history(history: list[Row], path: Path) -> None:
 
 def read_history(path: Path) -> list[Row]:
     """Read what `write_history` wrote."""
-    with path.open(newline="") as file:
-        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    return [{**row, "epoch": int(row["epoch"])} for row in rows]
+    return parse_history(path.read_text())
+
+
+def parse_history(text: str) -> list[Row]:
+    """The epochs of the text of a history.csv.
+
+    Raises:
+        ValueError: for a value that is not a number.
+    """
+    rows = csv.DictReader(text.splitlines())
+    numbers = [{key: float(value) for key, value in row.items()} for row in rows]
+    return [{**row, "epoch": int(row["epoch"])} for row in numbers]

@@ -41,14 +41,11 @@ class Trained:
         return best_epoch(self.history)
 
     def metrics(self) -> dict[str, float]:
-        """The content of models/metrics.json."""
+        """The content of models/metrics.json. All other metrics are in the history."""
         return {
-            "epochs": len(self.history),
             "best_epoch": self.best["epoch"],
-            "train_loss": self.best["loss"],
-            "train_accuracy": self.best["accuracy"],
-            "validation_loss": self.best["val_loss"],
-            "validation_accuracy": self.best["val_accuracy"],
+            "val_loss": self.best["val_loss"],
+            "val_accuracy": self.best["val_accuracy"],
         }
 
 

@@ -21,6 +21,8 @@ OUTPUT = {
     "train": "models",
     "evaluate": "reports",
 }
+# What git keeps of the results.
+RESULTS = ("dvc.lock", "models/", "reports/")
 MNIST = (REPOSITORY / "../shared/datasets/mnist").resolve()
 
 
@@ -33,7 +35,10 @@ class Project:
 
     @classmethod
     def copy(cls, folder: Path, params: str) -> "Project":
-        """Copy the files that git tracks or would add, write params.yaml, and commit."""
+        """Copy the files that git tracks or would add, write params.yaml, and commit.
+
+        The results of this repository are left out: dvc.lock, and the metrics that git keeps.
+        """
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=REPOSITORY,
@@ -42,7 +47,7 @@ class Project:
             text=True,
         ).stdout
         for name in filter(None, listed.split("\0")):
-            if (source := REPOSITORY / name).is_file() and name != "dvc.lock":
+            if (source := REPOSITORY / name).is_file() and not name.startswith(RESULTS):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, folder / name)
         project = cls(folder)

@@ -1,5 +1,6 @@
 """The whole pipeline, with the real tools, in a copy of the repository."""
 
+import csv
 import dataclasses
 import gzip
 import json
@@ -164,6 +165,43 @@ def test_run_has_everything_to_repeat_it(sample: Project) -> None:
     assert {"composed.yaml", "history.csv", "reports"} <= set(run["artifacts"])
     metrics = json.loads(sample.read("reports/metrics.json"))
     assert metrics.items() <= run["metrics"].items()
+
+
+def test_clone_shows_the_results_without_a_pull(sample: Project, tmp_path: Path) -> None:
+    sample.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    clone = Project(tmp_path / "clone")
+    for name in ("models/metrics.json", "models/history.csv", "reports/per_class.csv"):
+        assert clone.read(name) == sample.read(name)
+    accuracy = json.loads(sample.read("reports/metrics.json"))["test_accuracy"]
+    assert f"{accuracy:.5g}" in clone.run("dvc", "metrics", "show")
+    shown = clone.run("dvc", "exp", "show", "--csv")
+    assert "failed to load" not in shown
+    head, workspace, commit = csv.reader(shown.splitlines())
+    column = head.index("test_accuracy")
+    assert float(workspace[column]) == float(commit[column]) == accuracy
+    assert "!" not in [*workspace, *commit]
+
+
+def test_run_cache_restores_metrics_and_tables(edited: Project) -> None:
+    """Also those that are in git: DVC keeps a copy of them for its run-cache."""
+    names = ("dvc.lock", "models/metrics.json", "models/history.csv", "reports/per_class.csv")
+    before = {name: edited.read(name) for name in names}
+    params = edited.read("params.yaml")
+    edited.write("params.yaml", f"{params}train: {{seed: 7}}\n")
+    assert "train" in edited.repro()
+    assert edited.read("models/metrics.json") != before["models/metrics.json"]
+    edited.write("params.yaml", params)
+    edited.run("dvc", "repro")
+    assert {name: edited.read(name) for name in names} == before
+    assert edited.run("git", "status", "--porcelain") == ""
+
+
+def test_clean_keeps_what_is_in_git(edited: Project) -> None:
+    edited.run("make", "clean")
+    assert edited.run("git", "status", "--porcelain") == ""
+    assert not (edited.folder / "models/model.keras").exists()
+    assert edited.repro() == [], "all is in DVC's run-cache"
+    assert (edited.folder / "models/model.keras").exists()
 
 
 def test_dvc_shows_and_plots_the_results(sample: Project) -> None:

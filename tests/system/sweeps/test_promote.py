@@ -53,9 +53,8 @@ def test_promoted_trial_gives_its_metric_to_the_bit(project: Project) -> None:
     metrics = json.loads(project.read("models/metrics.json"))
     rows = trial[1]["history"]
     best = min(rows, key=lambda row: row["val_loss"])
-    assert metrics["validation_accuracy"] == trial[0]
-    assert metrics["validation_loss"] == best["val_loss"]
-    assert metrics["train_loss"] == best["loss"]
+    assert metrics["val_accuracy"] == trial[0]
+    assert metrics["val_loss"] == best["val_loss"]
     assert metrics["best_epoch"] == best["epoch"]
     assert "test_accuracy" in project.read("reports/metrics.json")
 

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.config.composition import compose_sweep
-from pipeline.config.schema import Config, Launcher, Sweep
+from pipeline.config.schema import Config, Data, Files, Launcher, Sweep
 from pipeline.system.errors import UserError
 from tests.helpers.configs import MakeConfig
 from tests.helpers.samples import composed
@@ -146,3 +146,29 @@ def test_storage_is_empty_or_postgresql(storage: str) -> None:
     assert Launcher.model_validate({**values, "storage": "postgresql://db/o"}).storage
     with pytest.raises(ValidationError, match="storage"):
         Launcher.model_validate({**values, "storage": storage})
+
+
+@pytest.mark.parametrize(("key", "value"), [("name", "a"), ("sha256", "0" * 64), ("bytes", 1)])
+@pytest.mark.parametrize("file", Files.model_fields)
+def test_digest_of_the_data_changes_with_each_fact_of_a_file(
+    file: str, key: str, value: object
+) -> None:
+    data = Config.model_validate(COMPOSED).data
+    changed = data.model_dump()
+    changed["files"][file][key] = value
+    assert Data.model_validate(changed).digest != data.digest
+
+
+def test_digest_of_the_data_depends_on_its_files_only() -> None:
+    data = Config.model_validate(COMPOSED).data
+    other = {"name": "other", "mirrors": ["/nowhere"], "num_classes": 3, "class_names": ["a"]}
+    assert Data.model_validate(data.model_dump() | other).digest == data.digest
+    swapped = data.model_dump()
+    files = swapped["files"]
+    files["train_labels"], files["test_labels"] = files["test_labels"], files["train_labels"]
+    assert Data.model_validate(swapped).digest != data.digest, "each file has its role"
+
+
+def test_digest_of_the_data_is_computed_anew() -> None:
+    data = Config.model_validate(COMPOSED).data
+    assert Data.model_validate(data.model_dump() | {"digest": "other"}) == data

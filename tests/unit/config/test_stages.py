@@ -5,7 +5,13 @@ import yaml
 
 from pipeline.config import stages
 from pipeline.config.paths import REPOSITORY
-from pipeline.config.stages import module_name, output_paths, stage_code, stage_names
+from pipeline.config.stages import (
+    module_name,
+    output_paths,
+    stage_code,
+    stage_names,
+    tracked_keys,
+)
 
 
 def test_stages_are_in_the_order_in_which_they_run() -> None:
@@ -53,3 +59,9 @@ def test_module_has_the_name_by_which_it_is_imported() -> None:
     assert module_name(REPOSITORY / "pipeline/models.py") == "pipeline.models"
     assert module_name(REPOSITORY / "pipeline/config/__init__.py") == "pipeline.config"
     assert module_name(REPOSITORY / "own.py") == "own"
+
+
+def test_tracked_keys_leave_out_what_changes_no_result() -> None:
+    keys = tracked_keys()
+    assert {"data.digest", "model", "optimizer", "train", "evaluate"} <= set(keys)
+    assert [key for key in keys if key.startswith(("tracking", "fetch", "data.mirrors"))] == []

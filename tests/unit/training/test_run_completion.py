@@ -20,7 +20,7 @@ from tests.helpers import tiny
 from tests.helpers.configs import MakeConfig
 
 METRICS = {"test_accuracy": 0.75, "test_loss": 0.5}
-VALIDATION = {"validation_accuracy": 0.8, "validation_loss": 0.4, "epochs": 2}
+VALIDATION = {"val_accuracy": 0.8, "val_loss": 0.4, "best_epoch": 2}
 HISTORY = [{**dict.fromkeys(COLUMNS, 0.5), "epoch": epoch} for epoch in (1, 2)]
 
 

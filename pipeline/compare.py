@@ -1,0 +1,70 @@
+r"""Print the results of revisions, experiments and runs side by side, and draw their curves.
+
+Examples:
+    python -m pipeline.compare                  # workspace, HEAD, and the experiments from HEAD
+    python -m pipeline.compare HEAD~1 my-branch workspace
+    python -m pipeline.compare HEAD sunny-fox-42 wide   # an MLflow run, an experiment of DVC
+
+A name is `workspace`, a git revision, an experiment of DVC, or the name or id of an MLflow run; the
+first that fits counts. The table has only the settings that differ. DVC has a similar table of its
+experiments, with what params.yaml changes:
+
+    dvc exp show --only-changed --keep '(test|val)_accuracy$' --drop '(?!set\.|[A-Za-z]+$)'
+"""
+
+import difflib
+import shutil
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
+
+from pipeline.system import cli
+from pipeline.system.errors import UserError
+
+PICTURE = Path("build/compare.png")
+_WIDTH = 120  # of the table, where the terminal does not tell its own
+
+
+def main() -> None:
+    """Print the table, and write the picture."""
+    parser = ArgumentParser(
+        "python -m pipeline.compare",
+        description=__doc__,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to compare")
+    names = parser.parse_args().names
+
+    from pipeline.comparison.curves import draw_curves
+    from pipeline.comparison.revisions import (
+        find_revision,
+        known_names,
+        workspace_and_experiments,
+    )
+    from pipeline.comparison.table import make_table
+
+    results = [] if names else workspace_and_experiments()
+    for name in names:
+        revision = find_revision(name)
+        if revision:
+            results.append(revision)
+            continue
+
+        # Only now: MLflow takes four seconds.
+        from pipeline.comparison.runs import find_runs, run_names
+
+        runs = find_runs(name)
+        if not runs:
+            known = [*known_names(), *run_names()]
+            near = ", ".join(difflib.get_close_matches(name, known, n=5, cutoff=0))
+            raise UserError(
+                f"no git revision, experiment of DVC or MLflow run {name!r}; the nearest: {near}"
+            )
+        results += runs
+    print(make_table(results, shutil.get_terminal_size((_WIDTH, 24)).columns))
+    if any(result.history for result in results):
+        draw_curves(results, PICTURE)
+        print(f"\nThe curves by epoch: {PICTURE}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""Results side by side, from DVC and MLflow: a table and a picture. Nothing here makes results."""

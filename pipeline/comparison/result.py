@@ -1,0 +1,87 @@
+"""One row of a comparison, whether it comes from the workspace, git, DVC or MLflow."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.config.overrides import flatten
+from pipeline.config.stages import tracked_keys
+from pipeline.training.history import Row, best_epoch
+
+VALIDATION = {"val_loss", "val_accuracy"}  # what each epoch of a history has, to be compared
+_TARGET = "._target_"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one training gave, and with which settings.
+
+    Attributes:
+        name: how the user names it.
+        settings: the settings that can change a result, as text by dotted key; see `as_settings`.
+        history: the metrics of each epoch; empty if there are no results.
+        test: the test metrics by name, such as `test_accuracy`; empty if there are none.
+        state: why results are missing, such as `failed` or `queued`; else "".
+    """
+
+    name: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    history: list[Row] = field(default_factory=list)
+    test: Mapping[str, float] = field(default_factory=dict)
+    state: str = ""
+
+    def metric(self, name: str) -> float:
+        """A metric of the best epoch or of the test images; NaN if there is none."""
+        best = best_epoch(self.history) if self.history else {}
+        return float({**best, **self.test}.get(name, math.nan))
+
+
+def as_settings(values: Mapping[str, Any]) -> dict[str, str]:
+    """The values of a configuration that can change a result, as text.
+
+    A section with a `_target_` gets one more key: `model._target_: pipeline.models.mlp` becomes
+    `model: mlp`, and an empty section becomes `schedule: none`.
+
+    Args:
+        values: nested sections, or values by dotted key.
+    """
+    tracked = tracked_keys()
+    settings = {}
+    for key, value in flatten(dict(values)).items():
+        if not any(key == name or key.startswith(f"{name}.") for name in tracked):
+            continue
+        text = str(value)
+        if key.endswith(_TARGET):
+            settings[key.removesuffix(_TARGET)] = text.rpartition(".")[2]
+        else:
+            settings[key] = "none" if text == "{}" else text
+    return settings
+
+
+def differing_keys(results: Sequence[Result]) -> list[str]:
+    """The settings in which results differ.
+
+    First come the choices, such as `model`; last come the settings that differ only where the
+    choice of their section does. A setting that some results do not have counts if the others
+    differ in it. A peak of the schedule that is the learning rate is left out.
+    """
+    keys = sorted({key for result in results for key in result.settings})
+    peaks = [result.settings.get("optimizer.learning_rate") for result in results]
+    differing = []
+    for key in keys:
+        values = [result.settings.get(key) for result in results]
+        repeats = key.startswith("schedule.") and values == peaks
+        if len({*values} - {None}) > 1 and not repeats:
+            differing.append(key)
+    return sorted(differing, key=lambda key: ("." in key, _follows_choice(key, results), key))
+
+
+def _follows_choice(key: str, results: Sequence[Result]) -> bool:
+    """Whether results with the same choice of the key's section have the same value."""
+    section = key.partition(".")[0]
+    values: dict[str, set[str | None]] = {}
+    for result in results:
+        if choice := result.settings.get("data.name" if section == "data" else section):
+            values.setdefault(choice, set()).add(result.settings.get(key))
+    return bool(values) and key != "data.name" and max(map(len, values.values())) == 1

@@ -1,0 +1,109 @@
+"""Results of the workspace, of git revisions and of DVC's experiments."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dvc.api import DVCFileSystem
+from dvc.exceptions import DvcException
+
+from pipeline.comparison.result import VALIDATION, Result, as_settings
+from pipeline.system.errors import UserError, one_line
+from pipeline.training.history import parse_history
+
+WORKSPACE = "workspace"
+Read = Callable[[str], str]  # the text of a file, by its path; raises OSError if there is none
+
+
+def workspace_and_experiments() -> list[Result]:
+    """The rows of `dvc exp show`: the workspace, HEAD, and the experiments that started from it."""
+    command = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    if shown.returncode:
+        raise UserError(f"`dvc exp show` failed: {one_line(shown.stderr)}")
+    found = [_result(WORKSPACE, lambda path: Path(path).read_text())]
+    for commit in json.loads(shown.stdout)[1:]:  # the first is the workspace
+        found.append(_result("HEAD", _reader(commit["rev"])))
+        for experiment in commit["experiments"] or []:
+            found.append(_experiment(experiment))
+    return found
+
+
+def find_revision(name: str) -> Result | None:
+    """The result of the workspace, a git revision or an experiment; None if there is no such name.
+
+    Experiments of all commits are known. If several have the name, the newest counts.
+    """
+    if name == WORKSPACE:
+        return _result(name, lambda path: Path(path).read_text())
+    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    revision = commit.strip() or _experiments().get(name)
+    return _result(name, _reader(revision)) if revision else None
+
+
+def known_names() -> list[str]:
+    """The names of branches, tags and experiments."""
+    branches = _git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags")
+    return [WORKSPACE, *branches.splitlines(), *_experiments()]
+
+
+def _experiments() -> dict[str, str]:
+    """The commit of each experiment. DVC keeps it as refs/exps/<2 digits>/<38 digits>/<name>."""
+    listed = _git(
+        "for-each-ref",
+        "--sort=committerdate",
+        "--format=%(objectname) %(refname:lstrip=4)",
+        "refs/exps",
+    )
+    pairs = (line.split(" ", 1) for line in listed.splitlines())
+    return {name: commit for commit, name in pairs if name}
+
+
+def _experiment(shown: dict[str, Any]) -> Result:
+    name = shown["name"] or shown["revs"][0]["rev"][:7]
+    state = (shown["executor"] or {}).get("state", "success")
+    if state != "success":
+        # Its files are those of the commit that it started from.
+        return Result(name, state=state)
+    return _result(name, _reader(shown["revs"][0]["rev"]))
+
+
+def _reader(revision: str) -> Read:
+    def read(path: str) -> str:
+        command = ["git", "show", f"{revision}:./{path}"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=False)
+        if shown.returncode == 0:
+            return shown.stdout
+        # In older revisions, DVC keeps the metrics.
+        return str(DVCFileSystem(rev=revision).read_text(path))
+
+    return read
+
+
+def _result(name: str, read: Read) -> Result:
+    """The result that the files of a revision or of the workspace hold."""
+    try:
+        history = parse_history(read("models/history.csv"))
+        if not history or not history[0].keys() >= VALIDATION:
+            raise ValueError("no epochs")
+        test = {
+            key: float(value) for key, value in json.loads(read("reports/metrics.json")).items()
+        }
+        stages = yaml.safe_load(read("dvc.lock"))["stages"].values()
+        values = [stage.get("params", {}).get("composed.yaml") or {} for stage in stages]
+    except (OSError, DvcException):
+        return Result(name, state="no results")
+    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return Result(name, state="unreadable")
+    settings = {key: value for section in values for key, value in as_settings(section).items()}
+    return Result(name, settings, history, test)
+
+
+def _git(*arguments: str) -> str:
+    """What git prints; "" if it fails."""
+    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return result.stdout
