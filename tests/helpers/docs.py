@@ -48,11 +48,11 @@ def examples(module: Path) -> str:
 
 
 def settings(words: list[str]) -> Iterator[list[str]]:
-    """The overrides of each experiment of a `dvc exp run -S key=a,b` command."""
+    """The overrides of each experiment of a `dvc exp run -S key=a,b` command, for `compose`."""
     given = [after for word, after in pairwise(words) if word == "-S"]
     choices = []
     for text in given:
-        key, _, values = text.lstrip("+").partition("=")
+        key, _, values = text.lstrip("+").removeprefix("set.").partition("=")
         choices.append([f"{key}={value}" for value in values.split(",")])
     for chosen in product(*choices):
         yield list(chosen)
