@@ -56,3 +56,20 @@ def settings(words: list[str]) -> Iterator[list[str]]:
         choices.append([f"{key}={value}" for value in values.split(",")])
     for chosen in product(*choices):
         yield list(chosen)
+
+
+def typed_commands(text: str) -> list[str]:
+    """What a reader of a Markdown text types: indented, fenced as `sh`, or between backticks.
+
+    They keep their order. Comments are left out.
+    """
+    found = []
+    fenced = r"^```sh\n(?P<fenced>.*?)^```|^```.*?^```"
+    pattern = rf"{fenced}|^    (?P<indented>\S[^\n]*)$|`(?P<inline>[^`\n]+)`"
+    for match in re.finditer(pattern, text, flags=re.M | re.S):
+        block = match["fenced"] or match["indented"] or match["inline"] or ""
+        for line in block.replace("\\\n", " ").splitlines():
+            words = re.sub(r"\s+#.*$", "", line).strip()
+            if words and words not in found:
+                found.append(words)
+    return found

