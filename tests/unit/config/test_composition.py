@@ -7,18 +7,17 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.composition import compose, compose_sweep, group_choices
-from pipeline.config.paths import CONF
 from pipeline.config.yaml_files import load_config, save_config
 from pipeline.system.errors import UserError
 from tests.helpers.configs import MakeConfig, assert_one_line, write_params
+from tests.helpers.shipped import SHIPPED
 from tests.helpers.yaml_values import TEXT
 
-GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 CHOICES = [
-    f"{path.parent.name}={path.stem}"
-    for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name
-    not in ("sweep", "launcher")  # only a sweep has these: see test_preflight.py
+    f"{group}={name}"
+    for group, names in SHIPPED.items()
+    if group not in ("sweep", "launcher")  # only a sweep has these: see test_preflight.py
+    for name in names
 ]
 
 
@@ -83,7 +82,6 @@ def test_every_choice_of_every_group_composes(choice: str, cfg: MakeConfig) -> N
 
 
 def test_presets_set_their_values(cfg: MakeConfig) -> None:
-    assert set(GROUPS) >= {"data", "model", "augment", "optimizer", "schedule", "experiment"}
     first = cfg("experiment=first_network")
     assert (first.model["depth"], first.model["width"]) == (3, 500)
     assert first.model["kernel_initializer"]["_target_"] == "keras.initializers.RandomNormal"
@@ -205,3 +203,22 @@ def test_choices_of_a_composition_are_its_files_without_the_preset() -> None:
     assert choices["model"] == "rnn"
     assert choices["schedule"] == "constant"
     assert set(choices) == {"data", "model", "augment", "optimizer", "schedule"}
+
+
+def test_file_of_a_group_that_git_does_not_know_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC runs `dvc exp run --temp` in a clone, and names the real repository in DVC_ROOT."""
+    (tmp_path / "conf/model").mkdir(parents=True)
+    (tmp_path / "conf/model/mine.yaml").touch()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    message = r"^model=mine \(.*\): there is no conf/model/mine\.yaml; .*`git add conf/model/mine"
+    with pytest.raises(UserError, match=message):
+        compose(["model=mine"])
+
+
+def test_revision_needs_no_quotes(tmp_path: Path) -> None:
+    for uri in ("git:HEAD~1", "git:main^"):
+        assert compose([f"train.init_from={uri}"]).train.init_from == uri
+        params = write_params(tmp_path, f"train: {{init_from: {uri}}}")
+        assert compose(params=params).train.init_from == uri
