@@ -21,7 +21,6 @@ _STAGES = {
 }
 # Code that changes no result, or on which `compose` depends.
 _NO_DEPENDENCY = ("pipeline/__init__.py", "pipeline/config/", "pipeline/system/")
-_MAX_NAMES = 20  # that a message lists
 
 
 def check_targets(cfg: Config, file_of: Callable[[str], str]) -> None:
@@ -67,7 +66,7 @@ def _missing(source: Source) -> str:
     if not source.module:
         modules = [path.parent.name for path in REPOSITORY.glob("*/__init__.py")]
         modules += [path.stem for path in REPOSITORY.glob("*.py")]
-        hint = git_hint(f"{name}.py") or git_hint(name) or nearest(name, [*modules, "keras"])
+        hint = git_hint(f"{name}.py") or git_hint(name) or _suggest(name, [*modules, "keras"], 0)
         return f"there is no module {name!r}{hint}"
     if not source.is_own and source.module.split(".")[0] != "keras":
         return ""
@@ -81,9 +80,10 @@ def _missing(source: Source) -> str:
     )
 
 
-def _suggest(name: str, names: list[str]) -> str:
+def _suggest(name: str, names: list[str], most: int = 20) -> str:
+    """The nearest names; all names if none is near and there are not more than `most`."""
     hint = nearest(name, names)
-    return hint if "did you mean" in hint or len(names) <= _MAX_NAMES else ""
+    return hint if "did you mean" in hint or len(names) <= most else ""
 
 
 def _undeclared(source: Source, stages: tuple[str, ...], code: dict[str, set[Path]]) -> str:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.config.composition import compose
-from pipeline.config.paths import REPOSITORY
 from pipeline.data import idx
+from tests.helpers.shipped import PARAMS
 
 FORMATS = ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"]
 
@@ -56,8 +56,7 @@ YAML = [
 
 
 def config_files() -> list[bytes]:
-    params = REPOSITORY / "params.yaml"
-    return [yaml.safe_dump(composed()).encode(), params.read_bytes(), *map(str.encode, YAML)]
+    return [yaml.safe_dump(composed()).encode(), PARAMS.encode(), *map(str.encode, YAML)]
 
 
 def mutations(content: bytes) -> st.SearchStrategy[bytes]:

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from tests.helpers.commands import assert_help, run_command
+from tests.helpers.shipped import SHIPPED
 
 
 @pytest.fixture
@@ -47,8 +48,9 @@ def test_show_prints_the_configuration_and_writes_nothing(workspace: Path) -> No
 def test_groups_lists_the_groups_and_their_choices(workspace: Path) -> None:
     result = run_command("compose", workspace, "--groups")
     assert result.returncode == 0, result.stderr
-    for group in ("model: cnn, mlp, rnn, softmax", "experiment: debug, default, first_network"):
-        assert group in result.stdout
+    listed = dict(line.split(": ") for line in result.stdout.splitlines())
+    for group, choices in SHIPPED.items():
+        assert {*choices} <= {*listed[group].split(", ")}
     assert names(workspace) == ["params.yaml"]
 
 

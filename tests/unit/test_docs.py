@@ -16,6 +16,7 @@ from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.plan import make_plan
 from pipeline.sweeps.preflight import check_space
 from tests.helpers.docs import DOCUMENTS, blocks, commands, examples, settings
+from tests.helpers.shipped import PARAMS
 
 README = (REPOSITORY / "README.md").read_text()
 # The commands of CONTRIBUTING.md need the parts that its recipes add: see test_contributing.
@@ -35,8 +36,7 @@ def test_readme_is_short() -> None:
 
 def test_experiments_compose(tmp_path: Path) -> None:
     assert len(EXPERIMENTS) > 6
-    params = (REPOSITORY / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(params)
+    (tmp_path / "params.yaml").write_text(PARAMS)
     for words in EXPERIMENTS:
         for overrides in settings(words):
             if overrides == ["experiment=best_depth"]:
@@ -74,10 +74,11 @@ def test_sweep_commands_can_start(
     assert make_plan(arguments, tmp_path / "params.yaml").total > 0
 
 
-def test_params_of_a_sweep_in_the_docstring_are_valid() -> None:
+def test_params_of_a_sweep_in_the_docstring_are_valid(tmp_path: Path) -> None:
     """Those in `sweeps/parsing.py`."""
+    (tmp_path / "params.yaml").write_text(PARAMS)
     params = yaml.safe_load(examples(REPOSITORY / "pipeline/sweeps/parsing.py"))["params"]
-    sweep = make_plan([], REPOSITORY / "params.yaml").sweep.model_copy(update={"params": params})
+    sweep = make_plan([], tmp_path / "params.yaml").sweep.model_copy(update={"params": params})
     assert isinstance(sweep, Sweep)
     check_space(parse_space(sweep), sweep, [])
 

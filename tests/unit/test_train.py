@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from tests.helpers.commands import assert_error, assert_help, assert_usage_error
+from tests.helpers.commands import assert_error, assert_help
 
 
 def test_help_says_what_the_command_does(tmp_path: Path) -> None:
     assert_help("train", tmp_path, "Train", "params.yaml")
 
 
-def test_unknown_argument_is_a_usage_error(tmp_path: Path) -> None:
-    message = "unrecognized arguments: train.epochs=3"
-    assert_usage_error("train", tmp_path, "train.epochs=3", message=message)
+def test_setting_on_the_command_line_is_one_line(tmp_path: Path) -> None:
+    message = "train.epochs=3: this command takes its settings from composed.yaml; change params"
+    assert_error("train", tmp_path, "train.epochs=3", message=message)
 
 
 def test_missing_composed_file_is_one_line(tmp_path: Path) -> None:

@@ -2,22 +2,28 @@
 
 import dataclasses
 import re
+import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
 
 import pytest
+from PIL import Image
 
 from pipeline.config.composition import compose
 from pipeline.data.sample import sample_files
-from tests.helpers.docs import commands
+from tests.helpers.docs import blocks
+from tests.helpers.pictures import DIGIT, save_image
 from tests.helpers.project import REPOSITORY, Project
+from tests.helpers.shipped import PARAMS
 
 pytestmark = pytest.mark.slow
 
 TEXT = (REPOSITORY / "CONTRIBUTING.md").read_text()
 RECIPES = dict(re.findall(r"^### (Add .*)\n((?:(?!^##).*\n)*)", TEXT, flags=re.M))
-BLOCK = r"^<!-- (file|append|edit): (\S+) -->\n```\w*\n(.*?)^```"
+BLOCK = r"^<!-- (file|append|deps|edit): (\S+) -->\n```\w*\n(.*?)^```"
 
 
 @pytest.fixture
@@ -27,10 +33,10 @@ def project(tmp_path: Path) -> Iterator[Project]:
     digits.mkdir()
     for name, content in sample_files(compose().data.files).items():
         (digits / name).write_bytes(content)
-    params = (REPOSITORY / "params.yaml").read_text()
     folder = tmp_path / "project"
     folder.mkdir()
-    project = Project.copy(folder, params.replace("epochs: null", "epochs: 1"))
+    project = Project.copy(folder, PARAMS.replace("epochs: null", "epochs: 1"))
+    save_image(project.folder, Image.fromarray(DIGIT)).rename(project.folder / "seven.png")
     yield dataclasses.replace(project, variables={"DATA_MIRROR": str(digits)})
     shutil.rmtree(tmp_path)
 
@@ -44,10 +50,34 @@ def follow(recipe: str, project: Project) -> None:
             path.write_text(content)
         elif kind == "append":
             path.write_text(f"{path.read_text().rstrip()}\n\n\n{content}")
+        elif kind == "deps":
+            text = project.read("dvc.yaml")
+            for stage in name.split(","):
+                before, found, after = text.partition(
+                    f"cmd: python -m pipeline.{stage}\n    deps:\n"
+                )
+                text = f"{before}{found}{indent(content, ' ' * 6)}{after}"
+            project.write("dvc.yaml", text)
         else:
             (project.folder / "recipe.diff").write_text(content)
             project.run("git", "apply", "recipe.diff")
             (project.folder / "recipe.diff").unlink()
+
+
+def followed(recipe: str) -> bool:
+    """Whether this repository has a file or an edit of a recipe already."""
+    for kind, name, content in re.findall(BLOCK, recipe, flags=re.M | re.S):
+        command = ["git", "apply", "--reverse", "--check", "-"]
+        if kind == "file" and (REPOSITORY / name).exists():
+            return True
+        if (
+            kind == "edit"
+            and not subprocess.run(
+                command, cwd=REPOSITORY, input=content, text=True, capture_output=True, check=False
+            ).returncode
+        ):
+            return True
+    return False
 
 
 def test_there_is_a_recipe_for_each_kind_of_part() -> None:
@@ -57,12 +87,13 @@ def test_there_is_a_recipe_for_each_kind_of_part() -> None:
 
 @pytest.mark.parametrize("title", RECIPES)
 def test_recipe_works(project: Project, title: str) -> None:
+    if followed(RECIPES[title]):
+        pytest.skip("this repository has followed the recipe")
     follow(RECIPES[title], project)
-    project.run("ruff", "check", "pipeline")
-    project.run("ruff", "format", "--check", "pipeline")
+    project.run("ruff", "check", ".")
+    project.run("ruff", "format", "--check", ".")
     project.run("lint-imports")
-    shown = commands(RECIPES[title], "python") + commands(RECIPES[title], "dvc")
-    for words in shown:
-        project.run(*words)
-    for _, *words in commands(RECIPES[title], "make"):
-        project.run("make", "-o", ".venv/.requirements.txt.ready", *words)
+    for line in "".join(blocks(RECIPES[title], "sh")).splitlines():
+        program, *words = shlex.split(line)
+        made = ("-o", ".venv/.requirements.txt.ready") if program == "make" else ()
+        project.run(program, *made, *words)

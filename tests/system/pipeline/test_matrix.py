@@ -9,19 +9,17 @@ from pathlib import Path
 import pytest
 
 from pipeline.artifacts.keras_file import save_model
-from pipeline.config.paths import CONF
 from pipeline.config.schema import Config
 from pipeline.system.determinism import configure_tensorflow
 from pipeline.system.files import sha256
 from pipeline.training.loop import train
 from tests.helpers.configs import MakeConfig
+from tests.helpers.shipped import SHIPPED
 
 pytestmark = pytest.mark.long
 
 GROUPS = ("model", "optimizer", "augment", "schedule")
-MATRIX = list(
-    itertools.product(*(sorted(path.stem for path in (CONF / g).glob("*.yaml")) for g in GROUPS))
-)
+MATRIX = list(itertools.product(*(SHIPPED[group] for group in GROUPS)))
 TINY = ("train.epochs=2", "train.batch_size=32")
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.helpers.docs import typed_commands
 from tests.helpers.pictures import write_digit
 from tests.helpers.project import REPOSITORY, Project
+from tests.helpers.shipped import PARAMS
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +34,7 @@ SKIPPED = {
 @pytest.fixture
 def clone(tmp_path: Path) -> Project:
     """A copy of the repository whose MNIST is the installed sample, so that nothing is fetched."""
-    project = Project.copy(tmp_path / "clone", (REPOSITORY / "params.yaml").read_text())
+    project = Project.copy(tmp_path / "clone", PARAMS)
     sample = project.read("conf/data/mnist_sample.yaml")
     project.write("conf/data/mnist.yaml", sample.replace("name: mnist_sample", "name: mnist"))
     project.commit()

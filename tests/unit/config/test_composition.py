@@ -9,19 +9,18 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.composition import compose, compose_sweep, group_choices
-from pipeline.config.paths import CONF, REPOSITORY, options_of
 from pipeline.config.yaml_files import load_config, save_config
 from pipeline.system.errors import UserError
 from pipeline.system.versions import library_versions
 from tests.helpers.configs import MakeConfig, assert_one_line, write_params
+from tests.helpers.shipped import PARAMS, SHIPPED
 from tests.helpers.yaml_values import TEXT
 
-GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 CHOICES = [
-    f"{path.parent.name}={path.stem}"
-    for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name
-    not in ("sweep", "launcher")  # only a sweep has these: see test_preflight.py
+    f"{group}={name}"
+    for group, names in SHIPPED.items()
+    if group not in ("sweep", "launcher")  # only a sweep has these: see test_preflight.py
+    for name in names
 ]
 
 
@@ -85,7 +84,6 @@ def test_every_choice_of_every_group_composes(choice: str, cfg: MakeConfig) -> N
 
 
 def test_presets_set_their_values(cfg: MakeConfig) -> None:
-    assert set(GROUPS) >= {"data", "model", "augment", "optimizer", "schedule", "experiment"}
     first = cfg("experiment=first_network")
     assert (first.model["depth"], first.model["width"]) == (3, 500)
     assert first.model["kernel_initializer"]["_target_"] == "keras.initializers.RandomNormal"
@@ -199,7 +197,7 @@ def test_bad_sweep_is_refused_by_name(arguments: list[str], message: str) -> Non
 
 
 PICKS = [
-    *(f"{group}={choice}" for group in ("model", "optimizer") for choice in options_of(group)),
+    *(f"{group}={choice}" for group in ("model", "optimizer") for choice in SHIPPED[group]),
     "experiment=first_network",
     "experiment=debug",
     "schedule=constant",
@@ -225,14 +223,13 @@ def composed_or_error(arguments: list[str], params: Path | None = None) -> objec
 @pytest.mark.parametrize("pick", PICKS)
 def test_set_param_of_dvc_composes_what_was_typed_in_any_order(tmp_path: Path, pick: str) -> None:
     path = tmp_path / "params.yaml"
-    shipped = (REPOSITORY / "params.yaml").read_text()
     for value in VALUES:
         texts = set()
         for order in permutations([pick, f"set.{value}"]):
-            path.write_text(shipped)
+            path.write_text(PARAMS)
             apply_overrides(path, list(order))  # what `dvc exp run -S` does, at once
             texts.add(path.read_text())
-            path.write_text(shipped)
+            path.write_text(PARAMS)
             for one in order:  # and in one command after the other
                 apply_overrides(path, [one])
             texts.add(path.read_text())
@@ -254,7 +251,7 @@ def test_set_param_of_dvc_composes_what_was_typed_in_any_order(tmp_path: Path, p
 def test_value_outside_set_is_refused_with_the_words_to_type(
     tmp_path: Path, settings: list[str]
 ) -> None:
-    path = write_params(tmp_path, (REPOSITORY / "params.yaml").read_text())
+    path = write_params(tmp_path, PARAMS)
     apply_overrides(path, settings)
     with pytest.raises(UserError) as error:
         compose(params=path)
@@ -292,3 +289,22 @@ def test_choices_of_a_composition_are_its_files_without_the_preset() -> None:
     assert choices["model"] == "rnn"
     assert choices["schedule"] == "constant"
     assert set(choices) == {"data", "model", "augment", "optimizer", "schedule"}
+
+
+def test_file_of_a_group_that_git_does_not_know_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC runs `dvc exp run --temp` in a clone, and names the real repository in DVC_ROOT."""
+    (tmp_path / "conf/model").mkdir(parents=True)
+    (tmp_path / "conf/model/mine.yaml").touch()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    message = r"^model=mine \(.*\): there is no conf/model/mine\.yaml; .*`git add conf/model/mine"
+    with pytest.raises(UserError, match=message):
+        compose(["model=mine"])
+
+
+def test_revision_needs_no_quotes(tmp_path: Path) -> None:
+    for uri in ("git:HEAD~1", "git:main^"):
+        assert compose([f"train.init_from={uri}"]).train.init_from == uri
+        params = write_params(tmp_path, f"train: {{init_from: {uri}}}")
+        assert compose(params=params).train.init_from == uri

@@ -24,13 +24,13 @@ def check(**targets: object) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("pipeline.models.mpl", "there is no 'mpl' in pipeline.models; did you mean mlp?"),
-        ("pipeline.modles.mlp", "there is no 'modles' in pipeline; did you mean models?"),
-        ("pipline.models.mlp", "there is no module 'pipline'; did you mean pipeline?"),
+        ("pipeline.models.mpl", "there is no 'mpl' in pipeline.models; did you mean mlp"),
+        ("pipeline.modles.mlp", "there is no 'modles' in pipeline; did you mean models"),
+        ("pipline.models.mlp", "there is no module 'pipline'; did you mean pipeline"),
         ("pipeline.models", "pipeline.models is a module: name a function or a class in it"),
         ("keras.optimizers.Adm", "there is no 'Adm' in keras.optimizers; did you mean Adam"),
         ("keras.optimzers.Adam", "there is no 'optimzers' in keras; did you mean optimizers"),
-        ("kears.optimizers.Adam", "there is no module 'kears'; did you mean keras?"),
+        ("kears.optimizers.Adam", "there is no module 'kears'; did you mean keras"),
         ("keras.layers.Nothing", "there is no 'Nothing' in keras.layers"),
         ("mlp", "'mlp' is not a full name, such as pipeline.models.mlp"),
         ("", "'' is not a full name"),

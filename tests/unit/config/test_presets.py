@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.composition import compose, values_left_out
-from pipeline.config.paths import options_of
 from pipeline.config.schema import Config
 from pipeline.system.errors import UserError
+from tests.helpers.shipped import SHIPPED
 
 FIRST = "experiment=first_network"
 
@@ -14,14 +14,14 @@ def section(cfg: Config, group: str) -> object:
     return getattr(cfg, group)
 
 
-@pytest.mark.parametrize("model", [name for name in options_of("model") if name != "mlp"])
+@pytest.mark.parametrize("model", [name for name in SHIPPED["model"] if name != "mlp"])
 def test_another_model_than_the_preset_has_none_of_its_values(model: str) -> None:
     composed = compose([FIRST, f"model={model}"])
     assert composed.model == compose([f"model={model}"]).model
     assert (composed.train.epochs, composed.optimizer["learning_rate"]) == (10, 0.001)
 
 
-@pytest.mark.parametrize("optimizer", [name for name in options_of("optimizer") if name != "adam"])
+@pytest.mark.parametrize("optimizer", [name for name in SHIPPED["optimizer"] if name != "adam"])
 def test_another_optimizer_than_the_preset_has_its_own_values(optimizer: str) -> None:
     composed = compose([FIRST, f"optimizer={optimizer}"])
     assert composed.optimizer == compose([f"optimizer={optimizer}"]).optimizer

@@ -3,17 +3,17 @@ from typing import Any
 import pytest
 
 from pipeline.config.composition import compose, compose_sweep
-from pipeline.config.paths import CONF
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.preflight import check_same_study, check_space, dry_run
 from pipeline.sweeps.storage import Store
 from pipeline.system.errors import UserError
 from tests.helpers.configs import assert_one_line, changed
+from tests.helpers.shipped import SHIPPED
 from tests.helpers.spaces import checked_space, sweep_with
 from tests.helpers.studies import TPE, random_sweep
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "sweep").glob("*.yaml")))
+@pytest.mark.parametrize("name", SHIPPED["sweep"])
 def test_ready_sweep_is_valid(name: str) -> None:
     sweep = compose_sweep([f"sweep={name}"]).sweep
     assert sweep.name == name

@@ -11,6 +11,7 @@ from pipeline.system.errors import UserError
 from pipeline.training.loop import train
 from pipeline.training.optimizer import make_optimizer
 from tests.helpers.configs import MakeConfig
+from tests.helpers.shipped import SHIPPED
 from tests.helpers.trainings import TINY, equal_weights, weights
 
 
@@ -45,7 +46,7 @@ def test_learning_rate_is_constant_without_a_schedule(cfg: MakeConfig) -> None:
     assert float(optimizer.learning_rate) == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in CONF.glob("optimizer/*.yaml")))
+@pytest.mark.parametrize("name", SHIPPED["optimizer"])
 def test_every_optimizer_has_its_settings(cfg: MakeConfig, name: str) -> None:
     settings_ = cfg(f"optimizer={name}").optimizer
     optimizer = make_optimizer(cfg(f"optimizer={name}", "schedule=constant"), 10)
