@@ -296,11 +296,11 @@ def test_file_of_a_group_that_git_does_not_know_is_named(
 ) -> None:
     """DVC runs `dvc exp run --temp` in a clone, and names the real repository in DVC_ROOT."""
     (tmp_path / "conf/model").mkdir(parents=True)
-    (tmp_path / "conf/model/mine.yaml").touch()
+    (tmp_path / "conf/model/only_there.yaml").touch()
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    message = r"^model=mine \(.*\): there is no conf/model/mine\.yaml; .*`git add conf/model/mine"
+    message = r"^model=only_there .*there is no conf/model/only_there\.yaml; .*`git add conf/model/"
     with pytest.raises(UserError, match=message):
-        compose(["model=mine"])
+        compose(["model=only_there"])
 
 
 def test_revision_needs_no_quotes(tmp_path: Path) -> None:
