@@ -15,7 +15,7 @@ def main() -> None:
 
     from pipeline.artifacts.keras_file import load_model
     from pipeline.data.labels import class_names
-    from pipeline.data.splits import check_class_names, load_split
+    from pipeline.data.splits import load_split, load_stats
     from pipeline.evaluation.metrics import evaluate_predictions
     from pipeline.evaluation.report import write_report
     from pipeline.system.determinism import configure_tensorflow
@@ -24,14 +24,13 @@ def main() -> None:
     from pipeline.training.checkpoint import remove_finished
     from pipeline.training.run_completion import log_evaluation
 
-    check_class_names(cfg.data.class_names, prepared)
+    names = class_names(cfg.data, load_stats(prepared)["num_classes"])
     threads = configure_tensorflow(cfg.train.threads)
     remove_parts(reports)
     model = load_model(models / "model.keras")
     test = load_split(prepared, "test")
     probabilities = model.predict(test.images, batch_size=1000, verbose=0)
     metrics = evaluate_predictions(probabilities, test.labels, cfg.evaluate.calibration_bins)
-    names = class_names(cfg.data, probabilities.shape[1])
     write_report(reports, test, probabilities, names, cfg.evaluate)
     write_json(reports / "metrics.json", metrics)
     print(

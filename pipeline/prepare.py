@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pipeline.config.schema import Data, Prepare
 from pipeline.config.yaml_files import load_config
 from pipeline.data import idx
-from pipeline.data.labels import check_classes, class_names, to_classes
-from pipeline.data.splits import Split, save_split
+from pipeline.data.labels import check_classes, to_classes
+from pipeline.data.splits import Split, check_class_names, save_split
 from pipeline.system import cli
 from pipeline.system.errors import UserError
 from pipeline.system.files import remove_parts, write_json
@@ -35,7 +35,9 @@ def prepare(data: Data, settings: Prepare, raw: Path, prepared: Path) -> dict[st
             "they do not belong together"
         )
     num_classes = check_classes(training.labels, test.labels, data, settings.min_class_fraction)
-    class_names(data, num_classes)  # a wrong number of names would stop `evaluate`, after training
+    check_class_names(
+        data.class_names, num_classes
+    )  # a wrong number of names would stop `evaluate`, after training
     stats = {
         "height": training.images.shape[1],
         "width": training.images.shape[2],

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.config.yaml_files import load_config
-from pipeline.data.splits import check_class_names
+from pipeline.data.splits import check_class_names, load_stats
 from pipeline.system import cli
 
 
@@ -13,7 +13,7 @@ def main() -> None:
     cfg = load_config(Path("composed.yaml"))
     prepared, models = Path("data/prepared"), Path("models")
     # This changes no output. So dvc.yaml does not name the key: new names rerun only evaluate.
-    check_class_names(cfg.data.class_names, prepared)
+    check_class_names(cfg.data.class_names, load_stats(prepared)["num_classes"])
 
     # Heavy imports: TensorFlow and MLflow take about 12 seconds. A bad config fails before them.
     from pipeline.artifacts.keras_file import save_model

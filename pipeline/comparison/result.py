@@ -53,7 +53,7 @@ def as_settings(values: Mapping[str, Any]) -> dict[str, str]:
             continue
         text = str(value)
         if key.endswith(_TARGET):
-            settings[key.removesuffix(_TARGET)] = text.rpartition(".")[2]
+            settings[key.removesuffix(_TARGET)] = text.rpartition(".")[2].lower()
         else:
             settings[key] = "none" if text == "{}" else text
     return settings
@@ -72,9 +72,22 @@ def differing_keys(results: Sequence[Result]) -> list[str]:
     for key in keys:
         values = [result.settings.get(key) for result in results]
         repeats = key.startswith("schedule.") and values == peaks
-        if len({*values} - {None}) > 1 and not repeats:
+        if len({*values} - {None}) > 1 and not repeats and _contents_differ(key, results):
             differing.append(key)
     return sorted(differing, key=lambda key: ("." in key, _follows_choice(key, results), key))
+
+
+def _contents_differ(key: str, results: Sequence[Result]) -> bool:
+    """Whether the sections of a choice differ; true for a key that is no choice.
+
+    The same file may have two names: its own, or that of its `_target_` if the preset chose it.
+    """
+    contents = [
+        sorted(item for item in result.settings.items() if item[0].startswith(f"{key}."))
+        for result in results
+        if key in result.settings
+    ]
+    return not any(contents) or any(content != contents[0] for content in contents)
 
 
 def _follows_choice(key: str, results: Sequence[Result]) -> bool:

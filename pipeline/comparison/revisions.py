@@ -93,13 +93,17 @@ def _result(name: str, read: Read) -> Result:
         test = {
             key: float(value) for key, value in json.loads(read("reports/metrics.json")).items()
         }
-        stages = yaml.safe_load(read("dvc.lock"))["stages"].values()
-        values = [stage.get("params", {}).get("composed.yaml") or {} for stage in stages]
+        stages = yaml.safe_load(read("dvc.lock"))["stages"]
+        params = [stage.get("params", {}) for stage in stages.values()]
+        chosen = stages.get("compose", {}).get("params", {}).get("params.yaml") or {}
     except (OSError, DvcException):
         return Result(name, state="no results")
     except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
         return Result(name, state="unreadable")
-    settings = {key: value for section in values for key, value in as_settings(section).items()}
+    sections = [as_settings(files.get("composed.yaml") or {}) for files in params]
+    settings = {key: value for section in sections for key, value in section.items()}
+    # A choice has the name of its file: two models may have the same `_target_`.
+    settings |= {key: file for key, file in chosen.items() if isinstance(file, str)}
     return Result(name, settings, history, test)
 
 

@@ -32,8 +32,9 @@ def _is_visible(text: str) -> str:
 # crash of a library. The bounds are far above what is useful.
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-NotNegative = Annotated[float, Field(ge=0, le=1e9)]
-Positive = Annotated[float, Field(gt=0, le=1e9)]
+_LARGEST = 3.4e38  # that TensorFlow's numbers of 32 bits can hold
+NotNegative = Annotated[float, Field(ge=0, le=_LARGEST)]
+Positive = Annotated[float, Field(gt=0, le=_LARGEST)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Steps = Annotated[float, Field(ge=0, le=1_000)]  # a share of all training steps
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config.schema import Data
+from pipeline.data.splits import check_class_names
 from pipeline.system.errors import UserError
 
 _LISTED = 8  # ranges of labels that an error gives
@@ -98,8 +99,7 @@ def class_names(data: Data, num_classes: int) -> list[str]:
         UserError: when the data config names more or fewer classes.
     """
     names = data.class_names or [str(data.first_label + n) for n in range(num_classes)]
-    if len(names) != num_classes:
-        raise UserError(f"data.class_names has {len(names)} names for {num_classes} classes")
+    check_class_names(names, num_classes)
     return names
 
 

@@ -61,13 +61,12 @@ def load_stats(prepared: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not JSON: {error}; run `dvc repro -f prepare`") from None
 
 
-def check_class_names(names: Sequence[str] | None, prepared: Path) -> None:
-    """Check that there is a name for each class of the prepared data.
+def check_class_names(names: Sequence[str] | None, classes: int) -> None:
+    """Check that there is a name for each class. None stands for the numbers of the classes.
 
     Raises:
         UserError: when there are fewer or more.
     """
-    classes = load_stats(prepared)["num_classes"]
     if names is not None and len(names) != classes:
         raise UserError(
             f"data.class_names: {len(names)} names for the {classes} classes of the data: "

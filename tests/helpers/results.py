@@ -8,7 +8,7 @@ from pipeline.training.history import COLUMNS, Row
 SETTINGS = {
     "model": "cnn",
     "model.units": "256",
-    "optimizer": "Adam",
+    "optimizer": "adam",
     "optimizer.learning_rate": "0.005",
     "schedule": "CosineDecay",
     "schedule.warmup_target": "0.005",

@@ -32,7 +32,7 @@ def test_file_of_a_command_runs(tmp_path: Path, command: str) -> None:
 
 
 def test_file_does_the_same_as_the_module(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("train: {epochs: 7}\n")
+    (tmp_path / "params.yaml").write_text("set: {train: {epochs: 7}}\n")
     result = run_file("compose", tmp_path, "model=mlp", "--show")
     assert "epochs: 7" in result.stdout
     assert result.stdout == run_command("compose", tmp_path, "model=mlp", "--show").stdout

@@ -229,7 +229,7 @@ def test_class_of_one_image_is_named_by_its_label(tmp_path: Path) -> None:
 
 def test_wrong_number_of_names_is_refused_before_training(tmp_path: Path) -> None:
     raw = tiny.write_raw(tmp_path, TRAINING, TEST)
-    with pytest.raises(UserError, match="class_names has 2 names for 3 classes"):
+    with pytest.raises(UserError, match="2 names for the 3 classes"):
         prepare(changed(tiny.DATA, class_names=["a", "b"]), LIMITS, raw, tmp_path / "prepared")
 
 

@@ -80,7 +80,8 @@ def test_training_continues_from_an_earlier_model(edited: Project) -> None:
     edited.write(
         "params.yaml",
         "data: mnist_sample\nschedule: constant\n"
-        "train: {init_from: models/model.keras, epochs: 3}\noptimizer: {learning_rate: 1.0e-4}\n",
+        "set:\n  train: {init_from: models/model.keras, epochs: 3}\n"
+        "  optimizer: {learning_rate: 1e-4}\n",
     )
     # DVC removes the model before training. dvc.lock still has its digest, even after a kill.
     edited.kill_when("epoch 1/")
@@ -92,7 +93,7 @@ def test_training_continues_from_an_earlier_model(edited: Project) -> None:
     for uri in (f"runs:/{first}/model", "git:HEAD"):
         edited.write(
             "params.yaml",
-            f"data: mnist_sample\ntrain: {{epochs: 1, init_from: '{uri}'}}\n",
+            f"data: mnist_sample\nset: {{train: {{epochs: 1, init_from: '{uri}'}}}}\n",
         )
         assert "train" in edited.repro("train")
         assert edited.python(PARENT_OF_MODEL) == first

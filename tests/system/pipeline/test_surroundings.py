@@ -47,10 +47,9 @@ def test_wrong_file_of_keras_is_not_read(edited: Project, tmp_path: Path, conten
 
 
 def test_number_of_class_names_is_checked_before_the_training(edited: Project) -> None:
-    edited.write(
-        "params.yaml",
-        "data: mnist_sample\ndata.num_classes: null\ndata.class_names: [a, b]\ntrain.epochs: 5\n",
-    )
+    name = "conf/data/mnist_sample.yaml"
+    edited.write(name, edited.read(name).replace("num_classes: 10", "num_classes: null"))
+    edited.write("params.yaml", "data: mnist_sample\nset: {data.class_names: [a, b]}\n")
     output = edited.run("dvc", "repro", status=255)
     assert "error: data.class_names: 2 names for the 10 classes of the data" in output
     assert "epoch 1" not in output

@@ -63,3 +63,13 @@ def test_schedule_that_repeats_the_learning_rate_is_left_out() -> None:
     assert differing_keys([result("a"), result("b", same)]) == ["optimizer.learning_rate"]
     other = same | {"schedule.warmup_target": "0.02"}
     assert "schedule.warmup_target" in differing_keys([result("a"), result("b", other)])
+
+
+def test_choice_has_the_name_of_its_file_and_differs_with_its_content() -> None:
+    same = result("b", {"augment": "shift", "augment.shift": "1"})
+    assert differing_keys([result("a", {"augment": "affine", "augment.shift": "1"}), same]) == []
+    softmax = result("c", {"model": "softmax", "model.depth": "0"})
+    mlp = result("d", {"model": "mlp", "model.depth": "2"})
+    assert differing_keys([softmax, mlp])[0] == "model"
+    presets = [result("e", {"experiment": "default"}), result("f", {"experiment": "debug"})]
+    assert differing_keys(presets) == ["experiment"]

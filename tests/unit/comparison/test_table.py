@@ -6,7 +6,9 @@ from tests.helpers.results import SETTINGS, history, result
 
 
 def test_table_has_names_metrics_and_what_differs() -> None:
-    table = make_table([result("HEAD"), result("wide", {"model": "mlp"}, 0.125)], 120)
+    table = make_table(
+        [result("HEAD"), result("wide", {"model": "mlp", "model.depth": "2"}, 0.125)], 120
+    )
     assert table.splitlines() == [
         "name  val_accuracy  test_accuracy  val_loss  test_loss  model",
         "HEAD        0.7500         0.7500    0.2500     0.2500  cnn",

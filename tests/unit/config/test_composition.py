@@ -306,5 +306,5 @@ def test_file_of_a_group_that_git_does_not_know_is_named(
 def test_revision_needs_no_quotes(tmp_path: Path) -> None:
     for uri in ("git:HEAD~1", "git:main^"):
         assert compose([f"train.init_from={uri}"]).train.init_from == uri
-        params = write_params(tmp_path, f"train: {{init_from: {uri}}}")
+        params = write_params(tmp_path, f"set: {{train: {{init_from: {uri}}}}}")
         assert compose(params=params).train.init_from == uri

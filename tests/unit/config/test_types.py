@@ -13,8 +13,8 @@ INF, NAN = float("inf"), float("nan")
     [
         (types.Fraction, [0.0, 0.999], [-0.1, 1.0, NAN]),
         (types.Share, [0.0, 1.0], [-0.1, 1.1, NAN]),
-        (types.NotNegative, [0.0, 1e9], [-1e-300, 1e10, INF, NAN]),
-        (types.Positive, [1e-300, 1e9], [0.0, -1.0, 1e10, INF, NAN]),
+        (types.NotNegative, [0.0, 3e38], [-1e-300, 1e39, INF, NAN]),
+        (types.Positive, [1e-300, 3e38], [0.0, -1.0, 1e39, INF, NAN]),
         (types.Seconds, [0.1, 86_400], [0.0, 86_401, INF, NAN]),
         (types.Steps, [0.0, 1_000.0], [-0.1, 1_001, INF, NAN]),
         (types.Count, [1, 10**6], [0, -1, 10**18]),

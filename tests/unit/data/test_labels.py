@@ -119,5 +119,5 @@ def test_names_are_those_of_the_config_or_the_labels() -> None:
     assert class_names(named, 2) == ["top", "bottom"]
     assert class_names(tiny.DATA, 3) == ["0", "1", "2"]
     assert class_names(changed(tiny.DATA, first_label=1), 3) == ["1", "2", "3"]
-    with pytest.raises(UserError, match="class_names has 2 names for 3 classes"):
+    with pytest.raises(UserError, match="2 names for the 3 classes"):
         class_names(named, 3)

@@ -76,7 +76,7 @@ def test_mistake_is_one_line(params: Path, arguments: list[str], parts: list[str
 
 
 def test_mistake_in_params_names_that_file(params: Path) -> None:
-    params.write_text("train: {epohcs: 3}\n")
+    params.write_text("set: {train: {epohcs: 3}}\n")
     with pytest.raises(UserError) as error:
         make_plan(["sweep=depth"], params)
     assert_one_line(error.value, ["train.epohcs", "params.yaml", "epochs"])
