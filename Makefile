@@ -59,9 +59,9 @@ repro: $(READY)  ## run the pipeline: only the stages that are out of date
 	@python -m pipeline.repair
 	dvc repro
 	@echo
-	@echo "Pictures: reports/confusion.png and reports/mistakes.png. Charts: dvc plots show"
-	@echo "Next: change params.yaml and run make repro again, then make compare; browse the runs with"
-	@echo "make ui; read your own digits with make predict FILES=digit.png"
+	@echo "Pictures: reports/confusion.png, reports/mistakes.png. Charts: dvc plots show"
+	@echo "Browse the runs: make ui. Read your own digits: make predict FILES=digit.png"
+	@echo "Next: change params.yaml, then make repro and make compare"
 
 .PHONY: verify
 verify: $(READY)  ## run all stages again in a clean folder, and compare every file with dvc.lock
