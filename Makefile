@@ -80,7 +80,7 @@ demo: $(READY)  ## run it on 5,000 installed digits, in a temporary copy of the 
 
 .PHONY: test
 test: lint  ## every check: lint, types, unit and end-to-end tests
-	python -m pytest -n 2 --dist loadfile -m 'not long and not cluster' --cov=pipeline --cov-report=term:skip-covered
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not long and not cluster' --cov=pipeline --cov-report=term:skip-covered
 
 .PHONY: test-fast
 test-fast: $(READY)  ## fast tests, without training
