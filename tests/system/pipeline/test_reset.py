@@ -47,11 +47,14 @@ def assert_reset(project: Project) -> str:
     assert project.read("LICENSE") == LICENSE
     assert project.read("README.md") == readme
     assert project.run("git", "stash", "list") == ""
-    assert "up to date" in project.run("dvc", "status")
+    assert project.run("dvc", "status") == "compose:\n\talways changed\n"
     return printed
 
 
-@pytest.mark.parametrize("form", ["--queue", "--temp", "--force"])
+@pytest.mark.parametrize(
+    "form",
+    ["--force", *(pytest.param(form, marks=pytest.mark.long) for form in ("--queue", "--temp"))],
+)
 def test_kill_while_the_experiment_is_prepared(project: Project, form: str) -> None:
     """`--force` stands for a run in the workspace."""
     for delay in (0.0, 0.05, 0.3, 1.2):
