@@ -87,7 +87,7 @@ test-fast: $(READY)  ## fast tests, without training
 	python -m pytest -m 'not slow and not long and not cluster'
 
 .PHONY: test-long
-test-long: $(READY)  ## kill at random moments (KILLS=40 per stage, ten per sweep); train every configuration twice
+test-long: $(READY)  ## kill at random moments (KILLS=40 per stage), train every configuration twice, type the README
 	python -m pytest -m long -s
 
 # This uses a separate environment, so .venv stays as it is.

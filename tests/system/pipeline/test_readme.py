@@ -15,7 +15,7 @@ from tests.helpers.pictures import write_digit
 from tests.helpers.project import REPOSITORY, Project
 from tests.helpers.shipped import PARAMS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 # The other documents need hosts, a server for a team, or ten minutes a command.
 TEXT = "".join((REPOSITORY / name).read_text() for name in ("README.md", "docs/sweeps.md"))
