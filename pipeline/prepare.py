@@ -35,33 +35,16 @@ def prepare(data: Data, settings: Prepare, raw: Path, prepared: Path) -> dict[st
             "they do not belong together"
         )
     num_classes = check_classes(training.labels, test.labels, data, settings.min_class_fraction)
-    check_class_names(
-        data.class_names, num_classes
-    )  # a wrong number of names would stop `evaluate`, after training
+    # Otherwise a wrong number of names would stop `evaluate`, after the training.
+    check_class_names(data.class_names, num_classes)
     stats = {
         "height": training.images.shape[1],
         "width": training.images.shape[2],
         "num_classes": num_classes,
         "mean": round(float(training.images.mean()), 6),
         "std": round(float(training.images.std()), 6),
-        "blank": {},
-        "duplicates": {},
+        **_check_images(training, test, settings),
     }
-    for name, split in (("training", training), ("test", test)):
-        blank = int((np.ptp(split.images.reshape(len(split.images), -1), axis=1) == 0).sum())
-        _check_share(f"{name} images are blank", blank, split, settings, "max_blank_fraction")
-        duplicates = len(split.images) - len(np.unique(_digests(split.images)))
-        _check_share(
-            f"{name} images are repeated", duplicates, split, settings, "max_duplicate_fraction"
-        )
-        stats["blank"][name] = blank
-        stats["duplicates"][name] = duplicates
-    leaked = int(np.isin(_digests(test.images), _digests(training.images)).sum())
-    _check_share(
-        "test images are also training images", leaked, test, settings, "max_leaked_fraction"
-    )
-    stats["duplicates"]["across"] = leaked
-
     labels = training.labels + np.int64(data.first_label)  # an error names them as the files do
     chosen = stratified(labels, settings.validation_fraction, settings.seed)
     splits = {
@@ -78,6 +61,26 @@ def prepare(data: Data, settings: Prepare, raw: Path, prepared: Path) -> dict[st
     }
     write_json(prepared / "stats.json", stats)
     return stats
+
+
+def _check_images(training: Split, test: Split, settings: Prepare) -> dict[str, Any]:
+    """Check the limits on blank and repeated images; return the counts for `stats.json`."""
+    counts: dict[str, Any] = {"blank": {}, "duplicates": {}}
+    for name, split in (("training", training), ("test", test)):
+        blank = int((np.ptp(split.images.reshape(len(split.images), -1), axis=1) == 0).sum())
+        _check_share(f"{name} images are blank", blank, split, settings, "max_blank_fraction")
+        duplicates = len(split.images) - len(np.unique(_digests(split.images)))
+        _check_share(
+            f"{name} images are repeated", duplicates, split, settings, "max_duplicate_fraction"
+        )
+        counts["blank"][name] = blank
+        counts["duplicates"][name] = duplicates
+    leaked = int(np.isin(_digests(test.images), _digests(training.images)).sum())
+    _check_share(
+        "test images are also training images", leaked, test, settings, "max_leaked_fraction"
+    )
+    counts["duplicates"]["across"] = leaked
+    return counts
 
 
 def stratified(labels: NDArray[np.integer[Any]], fraction: float, seed: int) -> NDArray[np.bool_]:

@@ -20,8 +20,8 @@ from pipeline.system.files import write_text
 _TAGS = {"null", "bool", "int", "float", "str", "timestamp", "seq", "map", "merge"}
 _PREFIX = "tag:yaml.org,2002:"
 # What YAML 1.2 reads as numbers, and YAML 1.1 as text: `1e-3`, `+.5`, `0o7`, `08`.
-_FLOAT = re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?")
-_INT = re.compile(r"[-+]?0(o[0-7]+|\d+)")
+_FLOAT = re.compile(r"[-+]?(\.\d[\d_]*|\d[\d_]*(\.[\d_]*)?)([eE][-+]?\d+)?")
+_INT = re.compile(r"[-+]?0(o[0-7_]+|[\d_]+)")
 _MAX_VALUES = 10_000
 _MAX_DEPTH = 32
 _MAX_DIGITS = 100

@@ -163,9 +163,14 @@ def test_dumped_text_stays_text(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         save_config(named, Path(folder) / "composed.yaml")
         assert load_config(Path(folder) / "composed.yaml").tracking.experiment == text
-        # DVC compares the values in this file.
-        read_by_dvc = YAML(typ="safe").load(Path(folder) / "composed.yaml")
-        assert read_by_dvc["tracking"]["experiment"] == text
+
+
+@pytest.mark.parametrize(
+    "text", ["1e-3", "5e-05", "+.5", "0o7", "010", "08_5", "1_0e3", "on", "12:30"]
+)
+def test_dvc_reads_dumped_text_as_text(text: str) -> None:
+    named = CFG.model_copy(update={"tracking": Tracking(experiment=text, run_name=None)})
+    assert YAML(typ="safe").load(dump_config(named))["tracking"]["experiment"] == text
 
 
 def test_dumped_configuration_has_sorted_keys_and_loads_as_itself(
