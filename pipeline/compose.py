@@ -32,7 +32,7 @@ def main() -> None:
     cfg = compose(arguments.overrides, params)
     if keys := values_left_out(arguments.overrides, params):
         print(
-            f"left out of the preset, which sets them for another choice: {', '.join(keys)}",
+            f"the preset's values for another choice are left out: {', '.join(keys)}",
             file=sys.stderr,
         )
     if arguments.show:

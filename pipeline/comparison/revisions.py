@@ -13,6 +13,7 @@ from dvc.exceptions import DvcException
 
 from pipeline.comparison.result import VALIDATION, Result, as_settings
 from pipeline.system.errors import UserError, one_line
+from pipeline.system.git import ask_git
 from pipeline.training.history import parse_history
 
 WORKSPACE = "workspace"
@@ -40,20 +41,20 @@ def find_revision(name: str) -> Result | None:
     """
     if name == WORKSPACE:
         return _result(name, lambda path: Path(path).read_text())
-    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    revision = commit.strip() or _experiments().get(name)
+    commit = ask_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    revision = commit or _experiments().get(name)
     return _result(name, _reader(revision)) if revision else None
 
 
 def known_names() -> list[str]:
     """The names of branches, tags and experiments."""
-    branches = _git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags")
+    branches = ask_git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags")
     return [WORKSPACE, *branches.splitlines(), *_experiments()]
 
 
 def _experiments() -> dict[str, str]:
     """The commit of each experiment. DVC keeps it as refs/exps/<2 digits>/<38 digits>/<name>."""
-    listed = _git(
+    listed = ask_git(
         "for-each-ref",
         "--sort=committerdate",
         "--format=%(objectname) %(refname:lstrip=4)",
@@ -105,9 +106,3 @@ def _result(name: str, read: Read) -> Result:
     # A choice has the name of its file: two models may have the same `_target_`.
     settings |= {key: file for key, file in chosen.items() if isinstance(file, str)}
     return Result(name, settings, history, test)
-
-
-def _git(*arguments: str) -> str:
-    """What git prints; "" if it fails."""
-    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return result.stdout

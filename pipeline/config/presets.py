@@ -43,7 +43,8 @@ def left_out(picks: Sequence[str], compose: HydraCompose, conf: Path = CONF) -> 
         return {}
     with_preset = compose(picks)
     choices = with_preset.hydra.runtime.choices
-    all_picks = [f"{group}={choices[group]}" for group in own if group in _groups(choices, conf)]
+    picked = {*choices} & config_groups(conf) - {PRESET}
+    all_picks = [f"{group}={choices[group]}" for group in own if group in picked]
     without = compose([f"~{PRESET}", *all_picks])
     undo = {}
     for group in others:
@@ -70,10 +71,6 @@ def _sets_values(presets: list[str], conf: Path) -> bool:
     choice = presets[-1].partition("=")[2] if presets else "default"
     path = conf / PRESET / f"{choice}.yaml"
     return path.is_file() and bool(OmegaConf.load(path))
-
-
-def _groups(choices: DictConfig, conf: Path) -> set[str]:
-    return {key for key in choices if key in config_groups(conf) and key != PRESET}
 
 
 def _plain(config: DictConfig, group: str) -> Any:

@@ -1,5 +1,6 @@
 """The stages and the code that each depends on, read from dvc.yaml, which has the only list."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,4 +45,9 @@ def tracked_keys() -> list[str]:
 
 
 def _stages() -> dict[str, Any]:
-    return yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+    return _parse((REPOSITORY / "dvc.yaml").read_text())
+
+
+@cache  # a sweep composes, and so reads this file, hundreds of times
+def _parse(text: str) -> dict[str, Any]:
+    return yaml.safe_load(text)["stages"]
