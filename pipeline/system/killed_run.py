@@ -44,7 +44,9 @@ def check_processes(folder: Path, modules: Collection[str]) -> bool:
         dvc = "dvc" in [Path(word).name for word in words[:3]]
         elsewhere |= dvc
         changes = dvc and not {"repro", "run", "checkout"}.isdisjoint(words)
-        if cwd == folder and (changes or not set(modules).isdisjoint(words)):
+        # DVC starts a stage by a shell, which has the stage's command in one word.
+        changes |= not set(modules).isdisjoint(" ".join(words).split())
+        if cwd == folder and changes:
             name = " ".join([Path(words[0]).name, *words[1:]])
             raise UserError(f"still running: {name}; wait for it, or end it with `kill {number}`")
     return elsewhere

@@ -6,6 +6,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.helpers.project import Project
@@ -49,6 +50,14 @@ def assert_reset(project: Project) -> str:
     assert project.run("git", "stash", "list") == ""
     assert project.run("dvc", "status") == "compose:\n\talways changed\n"
     return printed
+
+
+def running(project: Project, module: str) -> psutil.Process | None:
+    """The process of a module that runs in a project's folder."""
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        if process.info["cwd"] == str(project.folder) and module in (process.info["cmdline"] or []):
+            return process
+    return None
 
 
 @pytest.mark.parametrize(
@@ -95,11 +104,11 @@ def test_kill_of_a_run_outside_the_workspace_leaves_only_a_folder(project: Proje
 
 def test_reset_waits_for_a_stage_that_still_runs(project: Project) -> None:
     process = project.start(*EXPERIMENT)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "pipeline.train" in line:
-            break
+    while not (stage := running(project, "pipeline.train")):
+        assert process.poll() is None
+        time.sleep(0.01)
     process.kill()  # but not the stage
+    stage.suspend()  # so that it cannot end before the reset looks
     head = project.read(".git/HEAD")
     message = project.run("python", "-m", "pipeline.reset", status=1)
     os.killpg(process.pid, signal.SIGKILL)

@@ -177,6 +177,19 @@ def test_running_stage_is_named(sleeper: subprocess.Popen[bytes], tmp_path: Path
     assert not check_processes(tmp_path / "sub", {"pipeline.train"})
 
 
+def test_stage_that_is_starting_is_named(tmp_path: Path) -> None:
+    """DVC starts a stage by a shell."""
+    command = ["/bin/sh", "-c", "read wait; python -m pipeline.train"]
+    with (
+        subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE) as shell,
+        pytest.raises(UserError, match=f"`kill {shell.pid}`"),
+    ):
+        try:
+            check_processes(tmp_path, {"pipeline.train"})
+        finally:
+            shell.kill()
+
+
 def test_lock_of_a_killed_git_is_removed(repository: Repository, tmp_path: Path) -> None:
     locks = [tmp_path / ".git/index.lock", tmp_path / ".git/refs/heads/main.lock"]
     for lock in locks:
