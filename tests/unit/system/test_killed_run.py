@@ -177,17 +177,18 @@ def test_running_stage_is_named(sleeper: subprocess.Popen[bytes], tmp_path: Path
     assert not check_processes(tmp_path / "sub", {"pipeline.train"})
 
 
-def test_stage_that_is_starting_is_named(tmp_path: Path) -> None:
-    """DVC starts a stage by a shell."""
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A shell in the folder which is about to start a stage. DVC starts stages so."""
     command = ["/bin/sh", "-c", "read wait; python -m pipeline.train"]
-    with (
-        subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE) as shell,
-        pytest.raises(UserError, match=f"`kill {shell.pid}`"),
-    ):
-        try:
-            check_processes(tmp_path, {"pipeline.train"})
-        finally:
-            shell.kill()
+    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
+
+
+def test_stage_that_is_starting_is_named(shell: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"`kill {shell.pid}`"):
+        check_processes(tmp_path, {"pipeline.train"})
 
 
 def test_lock_of_a_killed_git_is_removed(repository: Repository, tmp_path: Path) -> None:
