@@ -153,6 +153,7 @@ class Evaluate(Section):
 class Tracking(Section):
     experiment: Text
     run_name: Text | None
+    champion_level: Annotated[float, Field(gt=0, lt=1)]
 
 
 class Versions(Section):

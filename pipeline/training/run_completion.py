@@ -1,20 +1,30 @@
 """Add the test results to the MLflow run of a trained model."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import mlflow
 from mlflow.entities import Run
 
+from pipeline.artifacts.answers import Answers, answer, answers_of
 from pipeline.artifacts.keras_file import load_model
 from pipeline.artifacts.uri import initial_model
 from pipeline.config.schema import Config
+from pipeline.data.splits import Split, load_split
+from pipeline.evaluation.paired import Paired, compare_answers
 from pipeline.system.errors import UserError
 from pipeline.system.files import sha256
 from pipeline.tracking.inputs import log_input, mlflow_dataset
 from pipeline.tracking.registry import update_champion
 from pipeline.tracking.run import find_run
-from pipeline.tracking.store import connect, mlflow_errors, set_tags, store_lock
+from pipeline.tracking.store import (
+    TrackingUnavailableError,
+    connect,
+    mlflow_errors,
+    set_tags,
+    store_lock,
+)
 from pipeline.tracking.tags import MODEL_ID
 from pipeline.tracking.training_run import training_run
 from pipeline.training.checkpoint import Checkpoints
@@ -54,7 +64,7 @@ def log_evaluation(
         raise UserError(f"there is no model file {path}: run `dvc repro` first")
     digest = sha256(path)
     connect(cfg.tracking.experiment)
-    # Serialize: otherwise two evaluations that finish together could each replace the champion.
+    # Two evaluations of one model must not write its run twice.
     with mlflow_errors(), store_lock():
         run = find_run(cfg.tracking.experiment, digest)
         if run is None:
@@ -66,7 +76,27 @@ def log_evaluation(
             log_input(run_id, test, "testing")
             mlflow.log_metrics(changed, dataset=test, model_id=model_id, run_id=run_id)
         mlflow.MlflowClient().log_artifacts(run_id, str(reports), "reports")
-        return f"run {run.info.run_name} ({run_id})\n" + update_champion(cfg, run, model_id)
+    line = _champion_line(cfg, prepared, path, run)
+    return f"run {run.info.run_name} ({run_id})\n{line}"
+
+
+def _champion_line(cfg: Config, prepared: Path, path: Path, run: Run) -> str:
+    """Update the champion. What the registry refuses is only said: it fails no evaluation."""
+    validation = load_split(prepared, "validation")
+    try:
+        answers = answer(load_model(path), validation.images, str(path))
+        judge = partial(_compare, answers, validation)
+        return update_champion(cfg, run, run.data.tags[MODEL_ID], judge)
+    except TrackingUnavailableError:
+        raise
+    except UserError as error:
+        return f"the champion was not updated: {error}"
+
+
+def _compare(answers: Answers, validation: Split, uri: str) -> Paired:
+    """Compare answers to the validation images with those of the model of a URI."""
+    others = answers_of(uri, validation.images)
+    return compare_answers(answers, others, validation.labels)
 
 
 def _restore_run(cfg: Config, prepared: Path, models: Path, threads: int) -> Run:

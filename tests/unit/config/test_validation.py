@@ -66,7 +66,10 @@ def test_mistake_in_params_is_one_line(tmp_path: Path, text: str, parts: list[st
         ({"function-x": 1}, r"^function-x .* no such key"),
         ({"schedule": {"_target_": ["a"]}}, "^schedule .*_target_"),
         ({"data": {"_target_": [], **COMPOSED["data"]}}, "^data._target_ .*no such key"),
-        ({"tracking": {"experiment": "\ud800", "run_name": None}}, "unicode"),
+        (
+            {"tracking": {"experiment": "\ud800", "run_name": None, "champion_level": 0.01}},
+            "unicode",
+        ),
         ({"model": ["x" * 10_000]}, "^model "),
     ],
 )

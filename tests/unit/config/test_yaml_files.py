@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from pipeline.config.composition import compose
 from pipeline.config.overrides import read_params
-from pipeline.config.schema import Tracking
+from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config, load_config, read_yaml, save_config
 from pipeline.system.errors import UserError
 from tests.helpers.configs import MakeConfig, write_params
@@ -157,9 +157,15 @@ def test_numbers_are_read_as_dvc_and_hydra_do(tmp_path: Path, text: str, value: 
     assert repr(read_yaml(path, "")["a"]) == repr(value)
 
 
+def with_experiment(name: str) -> Config:
+    """A configuration whose runs are in an experiment of this name."""
+    tracking = CFG.tracking.model_copy(update={"experiment": name})
+    return CFG.model_copy(update={"tracking": tracking})
+
+
 @given(st.text("0123456789.eEox+-_:", min_size=1, max_size=8) | st.sampled_from(["on", "No"]))
 def test_dumped_text_stays_text(text: str) -> None:
-    named = CFG.model_copy(update={"tracking": Tracking(experiment=text, run_name=None)})
+    named = with_experiment(text)
     with tempfile.TemporaryDirectory() as folder:
         save_config(named, Path(folder) / "composed.yaml")
         assert load_config(Path(folder) / "composed.yaml").tracking.experiment == text
@@ -169,7 +175,7 @@ def test_dumped_text_stays_text(text: str) -> None:
     "text", ["1e-3", "5e-05", "+.5", "0o7", "010", "08_5", "1_0e3", "on", "12:30"]
 )
 def test_dvc_reads_dumped_text_as_text(text: str) -> None:
-    named = CFG.model_copy(update={"tracking": Tracking(experiment=text, run_name=None)})
+    named = with_experiment(text)
     assert YAML(typ="safe").load(dump_config(named))["tracking"]["experiment"] == text
 
 

@@ -1,13 +1,19 @@
 from pathlib import Path
+from typing import Any
 
 import mlflow
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
 
+from pipeline.artifacts.answers import answer
 from pipeline.artifacts.keras_file import load_model, save_model
 from pipeline.artifacts.uri import resolve_model
 from pipeline.config.schema import Config
+from pipeline.data.splits import load_split
 from pipeline.models import mlp
 from pipeline.system.errors import UserError
 from pipeline.system.files import sha256, write_json
@@ -106,6 +112,52 @@ def test_second_evaluation_changes_nothing(digits: Config, prepared: Path, works
     assert_complete(run, workspace)
     history = MlflowClient().get_metric_history(run.info.run_id, "test_accuracy")
     assert len(history) == 1
+
+
+def test_better_model_is_the_new_champion(digits: Config, prepared: Path, workspace: Path) -> None:
+    """Both models answer the same validation images."""
+    path = workspace / "models/model.keras"
+    validation = load_split(prepared, "validation")
+    model = load_model(path)
+    model.set_weights([0 * weights for weights in model.get_weights()])  # answers 0 to all
+    save_model(model, path)
+    log(digits, prepared, workspace)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(np.array(validation.images), np.array(validation.labels), epochs=60, verbose=0)
+    save_model(model, path)
+    right = int((answer(model, validation.images, "") == validation.labels).sum())
+    zeros = int((validation.labels == 0).sum())
+    line = log(digits, prepared, workspace)[1]
+    assert "new champion: mnist-sample-classifier version 2, it beats version 1: accuracy " in line
+    assert f"accuracy {right / 30:.4f} against {zeros / 30:.4f} on 30 validation images" in line
+
+
+def test_champion_that_takes_other_images_stays(
+    digits: Config, prepared: Path, workspace: Path
+) -> None:
+    log(digits, prepared, workspace)
+    [champion] = (workspace / "mlruns").rglob("model.keras")
+    save_model(mlp((28, 28), tiny.CLASSES, depth=0, width=0), champion)
+    save_model(mlp(tiny.SHAPE, tiny.CLASSES, depth=1, width=4), workspace / "models/model.keras")
+    line = log(digits, prepared, workspace)[1]
+    height, width = tiny.SHAPE
+    assert line.startswith(
+        "champion stays mnist-sample-classifier version 1: it cannot be compared"
+    )
+    assert f" takes images of 28×28 pixels, not of {height}×{width}" in line
+
+
+def test_registry_that_refuses_fails_no_evaluation(
+    digits: Config, prepared: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise MlflowException("you may not do this", PERMISSION_DENIED)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", refuse)
+    line = log(digits, prepared, workspace)[1]
+    assert line.startswith("the champion was not updated: MLflow store ")
+    assert line.endswith("you may not do this")
+    assert_complete(only_run(), workspace)
 
 
 def test_missing_model_is_one_line_and_logs_nothing(
