@@ -1,13 +1,19 @@
-r"""Print the results of revisions, experiments and runs side by side, and draw their curves.
+r"""Print the results of revisions, experiments, runs and model files side by side.
 
 Examples:
     python -m pipeline.compare                  # workspace, HEAD, and the experiments from HEAD
     python -m pipeline.compare HEAD~1 my-branch workspace
-    python -m pipeline.compare HEAD sunny-fox-42 wide   # an MLflow run, an experiment of DVC
+    python -m pipeline.compare HEAD sunny-fox-42        # an MLflow run
+    python -m pipeline.compare workspace champion       # the alias of a registered model
 
-A name is `workspace`, a git revision, an experiment of DVC, or the name or id of an MLflow run; the
-first that fits counts. The table has only the settings that differ. DVC has a similar table of its
-experiments, with what params.yaml changes:
+A name is `workspace`, a git revision, an experiment of DVC, the name, id or alias of an MLflow run,
+a .keras file or another model URI; the first that fits counts. The table has only the settings that
+differ, and a picture has the curves.
+
+The models of two names also answer the validation images of the workspace. McNemar's exact test
+says whether chance can explain the difference, and a picture shows images on which they differ.
+
+DVC has a similar table of its experiments, with what params.yaml changes:
 
     dvc exp show --only-changed --keep '(test|val)_accuracy$' --drop '(?!set\.|[A-Za-z]+$)'
 """
@@ -20,7 +26,8 @@ from pathlib import Path
 from pipeline.system import cli
 from pipeline.system.errors import UserError
 
-PICTURE = Path("build/compare.png")
+CURVES = Path("build/compare.png")
+DIFFERENCES = Path("build/differences.png")
 _WIDTH = 120  # of the table, where the terminal does not tell its own
 
 
@@ -50,20 +57,26 @@ def main() -> None:
             continue
 
         # Only now: MLflow takes four seconds.
-        from pipeline.comparison.runs import find_runs, run_names
+        from pipeline.comparison.runs import find_runs
+        from pipeline.tracking.lookup import run_names
 
         runs = find_runs(name)
         if not runs:
             known = [*known_names(), *run_names()]
             near = ", ".join(difflib.get_close_matches(name, known, n=5, cutoff=0))
             raise UserError(
-                f"no git revision, experiment of DVC or MLflow run {name!r}; the nearest: {near}"
+                f"no revision, experiment, MLflow run or model file {name!r}; the nearest: {near}"
             )
         results += runs
     print(make_table(results, shutil.get_terminal_size((_WIDTH, 24)).columns))
     if any(result.history for result in results):
-        draw_curves(results, PICTURE)
-        print(f"\nThe curves by epoch: {PICTURE}")
+        draw_curves(results, CURVES)
+        print(f"\nThe curves by epoch: {CURVES}")
+    if len(names) == len(results) == 2:
+        # TensorFlow takes five seconds.
+        from pipeline.comparison.answers import print_differences
+
+        print_differences(results[0], results[1], Path("data/prepared"), DIFFERENCES)
 
 
 if __name__ == "__main__":

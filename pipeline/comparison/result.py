@@ -23,6 +23,9 @@ class Result:
         history: the metrics of each epoch; empty if there are no results.
         test: the test metrics by name, such as `test_accuracy`; empty if there are none.
         state: why results are missing, such as `failed` or `queued`; else "".
+        model: the URI of the model; "" if there is none.
+        data: a digest of the training and validation images, as `data_digest` computes it or as
+            dvc.lock has it; "" if it is not known.
     """
 
     name: str
@@ -30,6 +33,8 @@ class Result:
     history: list[Row] = field(default_factory=list)
     test: Mapping[str, float] = field(default_factory=dict)
     state: str = ""
+    model: str = ""
+    data: str = ""
 
     def metric(self, name: str) -> float:
         """A metric of the best epoch or of the test images; NaN if there is none."""

@@ -12,6 +12,7 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 
 from pipeline.comparison.result import VALIDATION, Result, as_settings
+from pipeline.config.paths import DEFAULT_MODEL
 from pipeline.system.errors import UserError, one_line
 from pipeline.system.git import ask_git
 from pipeline.training.history import parse_history
@@ -26,9 +27,9 @@ def workspace_and_experiments() -> list[Result]:
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     if shown.returncode:
         raise UserError(f"`dvc exp show` failed: {one_line(shown.stderr)}")
-    found = [_result(WORKSPACE, lambda path: Path(path).read_text())]
+    found = [_workspace()]
     for commit in json.loads(shown.stdout)[1:]:  # the first is the workspace
-        found.append(_result("HEAD", _reader(commit["rev"])))
+        found.append(_revision("HEAD", commit["rev"]))
         for experiment in commit["experiments"] or []:
             found.append(_experiment(experiment))
     return found
@@ -37,13 +38,15 @@ def workspace_and_experiments() -> list[Result]:
 def find_revision(name: str) -> Result | None:
     """The result of the workspace, a git revision or an experiment; None if there is no such name.
 
-    Experiments of all commits are known. If several have the name, the newest counts.
+    Experiments of all commits are known. If several have the name, the newest counts. `git:<name>`
+    is the same as the name.
     """
     if name == WORKSPACE:
-        return _result(name, lambda path: Path(path).read_text())
-    commit = ask_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-    revision = commit or _experiments().get(name)
-    return _result(name, _reader(revision)) if revision else None
+        return _workspace()
+    plain = name.removeprefix("git:")
+    commit = ask_git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{plain}^{{commit}}")
+    revision = commit or _experiments().get(plain)
+    return _revision(name, revision) if revision else None
 
 
 def known_names() -> list[str]:
@@ -70,7 +73,15 @@ def _experiment(shown: dict[str, Any]) -> Result:
     if state != "success":
         # Its files are those of the commit that it started from.
         return Result(name, state=state)
-    return _result(name, _reader(shown["revs"][0]["rev"]))
+    return _revision(name, shown["revs"][0]["rev"])
+
+
+def _workspace() -> Result:
+    return _result(WORKSPACE, lambda path: Path(path).read_text(), DEFAULT_MODEL)
+
+
+def _revision(name: str, revision: str) -> Result:
+    return _result(name, _reader(revision), f"git:{revision}")
 
 
 def _reader(revision: str) -> Read:
@@ -85,8 +96,8 @@ def _reader(revision: str) -> Read:
     return read
 
 
-def _result(name: str, read: Read) -> Result:
-    """The result that the files of a revision or of the workspace hold."""
+def _result(name: str, read: Read, model: str) -> Result:
+    """The result that the files of a revision or of the workspace hold, and its model's URI."""
     try:
         history = parse_history(read("models/history.csv"))
         if not history or not history[0].keys() >= VALIDATION:
@@ -97,6 +108,7 @@ def _result(name: str, read: Read) -> Result:
         stages = yaml.safe_load(read("dvc.lock"))["stages"]
         params = [stage.get("params", {}) for stage in stages.values()]
         chosen = stages.get("compose", {}).get("params", {}).get("params.yaml") or {}
+        inputs = {dep["path"]: dep["md5"] for dep in stages["train"].get("deps", [])}
     except (OSError, DvcException):
         return Result(name, state="no results")
     except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
@@ -105,4 +117,5 @@ def _result(name: str, read: Read) -> Result:
     settings = {key: value for section in sections for key, value in section.items()}
     # A choice has the name of its file: two models may have the same `_target_`.
     settings |= {key: file for key, file in chosen.items() if isinstance(file, str)}
-    return Result(name, settings, history, test)
+    data = inputs.get("data/prepared", "")
+    return Result(name, settings, history, test, model=model, data=data)

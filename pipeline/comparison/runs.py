@@ -1,46 +1,41 @@
 """Results of MLflow runs: trainings and trials of sweeps."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import mlflow
 from mlflow.entities import Run
 
 from pipeline.comparison.result import VALIDATION, Result, as_settings
-from pipeline.tracking.store import has_store, mlflow_errors, use_store
+from pipeline.system.files import sha256
+from pipeline.tracking.lookup import runs_named, runs_of_file
+from pipeline.tracking.store import mlflow_errors
+from pipeline.tracking.tags import DATA_DIGEST, MODEL_ID
 from pipeline.training.history import COLUMNS, Row
-
-_NAMED = 100  # run names to suggest from
 
 
 def find_runs(name: str) -> list[Result]:
-    """The results of the runs with a name or an id, the newest first. They may be none.
+    """The results of the runs that a name stands for, the newest first. They may be none.
+
+    Args:
+        name: as for `runs_named`, or the path of a .keras file.
 
     Raises:
         UserError: when the store does not answer.
     """
-    quote = '"' if "'" in name else "'"
-    found: list[Run] = []
-    for attribute in ("run_id", "run_name"):
-        found = found or _search(f"attributes.{attribute} = {quote}{name}{quote}")
+    if name.endswith(".keras") and Path(name).is_file():
+        return [_result_of_file(name)]
+    found = runs_named(name)
     if len(found) == 1:
         return [_result(found[0], name)]
     return [_result(run, f"{name} {run.info.run_id[:8]}") for run in found]
 
 
-def run_names() -> list[str]:
-    """The names of the newest runs."""
-    return [str(run.info.run_name) for run in _search("")]
-
-
-def _search(condition: str) -> list[Run]:
-    use_store()
-    if not has_store():
-        return []
-    with mlflow_errors():
-        return mlflow.search_runs(
-            search_all_experiments=True,
-            filter_string=condition,
-            max_results=_NAMED,
-            output_format="list",
-        )
+def _result_of_file(path: str) -> Result:
+    """The result of the newest run that produced a model file; without numbers if there is none."""
+    runs = runs_of_file(sha256(Path(path)))
+    found = _result(runs[0], path) if runs else Result(path, state="no run")
+    return replace(found, model=path)
 
 
 def _result(run: Run, name: str) -> Result:
@@ -53,5 +48,12 @@ def _result(run: Run, name: str) -> Result:
     history = [row for _, row in sorted(rows.items()) if row.keys() >= VALIDATION]
     test = {key: value for key, value in run.data.metrics.items() if key.startswith("test_")}
     status = run.info.status.lower()
-    state = status if status != "finished" else "" if history else "no results"
-    return Result(name, as_settings(run.data.params), history, test, state)
+    return Result(
+        name,
+        as_settings(run.data.params),
+        history,
+        test,
+        state=status if status != "finished" else "" if history else "no results",
+        model=f"runs:/{run.info.run_id}/model" if MODEL_ID in run.data.tags else "",
+        data=run.data.tags.get(DATA_DIGEST, ""),
+    )

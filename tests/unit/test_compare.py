@@ -12,7 +12,7 @@ def test_help_says_what_a_name_is(tmp_path: Path) -> None:
 
 def test_unknown_name_is_one_line_with_the_nearest(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
-    message = "no git revision, experiment of DVC or MLflow run 'workspce'; the nearest: workspace"
+    message = "no revision, experiment, MLflow run or model file 'workspce'; the nearest: workspace"
     assert_error("compare", tmp_path, "workspce", message=message)
     assert not (tmp_path / "build").exists()
 

@@ -53,7 +53,7 @@ def test_experiments_are_next_to_the_workspace(project: Project) -> None:
     assert float(table["HEAD"][1]) != float(table["plain"][1])
     assert table["later"][:2] == ["-", "-"]
     assert "queued" in table["later"]
-    assert (project.folder / compare.PICTURE).read_bytes().startswith(b"\x89PNG")
+    assert (project.folder / compare.CURVES).read_bytes().startswith(b"\x89PNG")
 
 
 def test_revisions_experiments_and_runs_are_alike(project: Project) -> None:
@@ -70,9 +70,21 @@ def test_revisions_experiments_and_runs_are_alike(project: Project) -> None:
     assert "model.depth" in table["name"]
 
 
+def test_two_models_answer_the_same_images(project: Project) -> None:
+    def against(*names: str) -> str:
+        return project.run("python", "-m", "pipeline.compare", *names)
+
+    assert "0 images won, 0 lost; p = 1 (" in against("models/model.keras", "HEAD")
+    assert not (project.folder / compare.DIFFERENCES).exists()
+    printed = against("git:HEAD", "plain")
+    assert re.search(r"git:HEAD against plain: accuracy 0\.\d+ against 0\.\d+ on 400 ", printed)
+    assert (project.folder / compare.DIFFERENCES).read_bytes().startswith(b"\x89PNG")
+    assert "champion against plain: " in against("champion", "plain")
+
+
 def test_unknown_name_is_one_line(project: Project) -> None:
     output = project.run("python", "-m", "pipeline.compare", "HEAD", "plan", status=1)
-    assert output.startswith("error: no git revision, experiment of DVC or MLflow run 'plan'")
+    assert output.startswith("error: no revision, experiment, MLflow run or model file 'plan'")
     assert "plain" in output
     assert output.count("\n") == 1
 

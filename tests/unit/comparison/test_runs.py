@@ -4,8 +4,9 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.comparison.runs import find_runs, run_names
+from pipeline.comparison.runs import find_runs
 from pipeline.system.errors import UserError
+from pipeline.tracking.lookup import run_names
 
 
 def log_run(name: str, loss: float, status: str = "FINISHED") -> str:

@@ -1,0 +1,108 @@
+"""Find runs by what a user may call them."""
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from pipeline.tracking.store import has_store, mlflow_errors, use_store
+from pipeline.tracking.tags import MODEL_DIGEST
+
+_MOST = 100  # runs that one name may stand for
+
+
+def runs_named(name: str) -> list[Run]:
+    """The runs that a name stands for, the newest first; none if there is no such run or store.
+
+    Args:
+        name: the id of a run, its name, the alias of a registered model such as `champion`, or a
+            model URI: `runs:/<id>/model`, `models:/<name>@<alias>`, `models:/<name>/<version>` or
+            `models:/<model id>`.
+
+    Raises:
+        UserError: when the store does not answer.
+    """
+    use_store()
+    if not has_store():
+        return []
+    with mlflow_errors():
+        if name.startswith("runs:/"):
+            return _search("attributes.run_id", name.removeprefix("runs:/").partition("/")[0])
+        if name.startswith("models:/"):
+            return _runs_of_model(name.removeprefix("models:/"))
+        return (
+            _search("attributes.run_id", name)
+            or _search("attributes.run_name", name)
+            or _runs_with_alias(name)
+        )
+
+
+def runs_of_file(digest: str) -> list[Run]:
+    """The runs that produced a model file, the newest first.
+
+    Args:
+        digest: the SHA-256 of the file, in hexadecimal.
+    """
+    use_store()
+    if not has_store():
+        return []
+    with mlflow_errors():
+        return _search(f"tags.`{MODEL_DIGEST}`", digest)
+
+
+def run_names() -> list[str]:
+    """The names of the newest runs."""
+    use_store()
+    if not has_store():
+        return []
+    with mlflow_errors():
+        return [str(run.info.run_name) for run in _search()]
+
+
+def _search(attribute: str = "", value: str = "") -> list[Run]:
+    quote = '"' if "'" in value else "'"
+    return mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"{attribute} = {quote}{value}{quote}" if attribute else "",
+        max_results=_MOST,
+        output_format="list",
+    )
+
+
+def _runs_of_model(name: str) -> list[Run]:
+    """The run of a registered version, or of a logged model."""
+    client = MlflowClient()
+    registered, at, alias = name.partition("@")
+    try:
+        if at:
+            return _run_of_version(client.get_model_version_by_alias(registered, alias))
+        if "/" in name:
+            return _run_of_version(client.get_model_version(*name.split("/", 1)))
+        return _run_of_logged_model(name)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return []
+        raise
+
+
+def _runs_with_alias(alias: str) -> list[Run]:
+    """The runs of the registered models that have a version with an alias."""
+    client = MlflowClient()
+    return [
+        run
+        for model in client.search_registered_models()
+        if alias in model.aliases
+        for run in _run_of_version(client.get_model_version(model.name, model.aliases[alias]))
+    ]
+
+
+def _run_of_version(version: ModelVersion) -> list[Run]:
+    if version.run_id:
+        return _search("attributes.run_id", version.run_id)
+    return _run_of_logged_model(str(version.source).removeprefix("models:/"))
+
+
+def _run_of_logged_model(model_id: str) -> list[Run]:
+    run_id = MlflowClient().get_logged_model(model_id).source_run_id
+    return _search("attributes.run_id", run_id) if run_id else []
