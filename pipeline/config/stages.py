@@ -38,6 +38,13 @@ def output_paths() -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
+def input_folders() -> set[str]:
+    """The top-level files and folders that stages read and do not write, such as `conf`."""
+    written = set(map(Path, output_paths()))
+    deps = {Path(dep) for stage in _stages().values() for dep in stage.get("deps", [])}
+    return {dep.parts[0] for dep in deps - written}
+
+
 def tracked_keys() -> list[str]:
     """The keys of composed.yaml on which a stage depends: the settings that can change a result."""
     params = [entry for stage in _stages().values() for entry in stage.get("params", [])]

@@ -1,6 +1,11 @@
 """Run git in the working directory, and read what it prints."""
 
+import os
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.system.errors import UserError, one_line
@@ -59,6 +64,27 @@ def reflog(ref: str) -> list[Entry]:
     return entries
 
 
-def _run(arguments: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
+def patch_of(names: Sequence[str]) -> bytes:
+    """The uncommitted changes of some files, as `git apply` takes them; new files are whole.
+
+    Args:
+        names: paths below the working directory, to which those in the patch are relative.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        # In a copy of the index, so that git shows new files and the user's index stays as it is.
+        index = Path(folder) / "index"
+        own = Path(git("rev-parse", "--absolute-git-dir")) / "index"
+        if own.exists():
+            shutil.copyfile(own, index)
+        environment = {**os.environ, "GIT_INDEX_FILE": str(index)}
+        present = [name for name in names if os.path.lexists(name)]
+        _run(("add", "--intent-to-add", "--", *present), environment)
+        plain = ("--no-ext-diff", "--no-textconv", "--no-color", "--binary", "--relative")
+        return _run(("diff", *plain, "HEAD", "--", *names), environment).stdout
+
+
+def _run(
+    arguments: tuple[str, ...], environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     command = ["git", "--literal-pathspecs", *arguments]
-    return subprocess.run(command, capture_output=True, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, check=False)

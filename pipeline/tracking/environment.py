@@ -2,13 +2,14 @@
 
 import getpass
 import platform
-import subprocess
 import sys
 from functools import cache
 from importlib.metadata import version
 
+from pipeline.system.git import ask_git
 from pipeline.system.processor import cpu, usable_cores
 from pipeline.system.versions import tensorflow_requirement
+from pipeline.tracking.changes import uncommitted
 
 _PACKAGES = ("keras", "numpy", "mlflow", "dvc", "hydra-core")
 
@@ -35,16 +36,11 @@ def source_tags() -> dict[str, str]:
 @cache
 def _environment() -> dict[str, str]:
     return {
-        "mlflow.source.git.commit": _git("rev-parse", "--verify", "--quiet", "HEAD"),
-        "git.dirty": str(bool(_git("status", "--porcelain"))).lower(),
+        "mlflow.source.git.commit": ask_git("rev-parse", "--verify", "--quiet", "HEAD"),
+        "git.dirty": str(bool(uncommitted())).lower(),
         "cpu": cpu(),
         "cpu.cores": str(usable_cores()),
         "version.python": platform.python_version(),
         "version.tensorflow": tensorflow_requirement().partition("==")[2],
         **{f"version.{name}": version(name) for name in _PACKAGES},
     }
-
-
-def _git(*arguments: str) -> str:
-    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    return result.stdout.strip()

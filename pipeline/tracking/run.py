@@ -15,6 +15,8 @@ from pipeline.system.seeds import Seeds
 from pipeline.tracking.store import CATCH_UP, mlflow_errors, set_tags
 from pipeline.tracking.tags import MODEL_DIGEST
 
+CONFIGURATION = "composed.yaml"  # the artifact of a run that has its whole configuration
+
 
 class TrackedRun:
     """The MLflow run of one training.

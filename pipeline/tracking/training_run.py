@@ -14,10 +14,11 @@ from pipeline.data.splits import data_digest
 from pipeline.system import cli, process
 from pipeline.system.determinism import gpus
 from pipeline.system.files import sha256
+from pipeline.tracking.changes import log_changes
 from pipeline.tracking.environment import environment_tags
 from pipeline.tracking.inputs import log_training_inputs, mlflow_dataset
 from pipeline.tracking.models import log_model_file
-from pipeline.tracking.run import TrackedRun, close_dead_runs, find_run, run_params
+from pipeline.tracking.run import CONFIGURATION, TrackedRun, close_dead_runs, find_run, run_params
 from pipeline.tracking.store import TrackingUnavailableError, connect, set_tags
 from pipeline.tracking.tags import (
     DATA_DIGEST,
@@ -53,7 +54,8 @@ class TrainingRun(TrackedRun):
         params = [param for param in run_params(self.cfg) if param.key not in run.data.params]
         run_tags = [RunTag(key, value) for key, value in tags.items()]
         client.log_batch(self.run_id, params=params, tags=run_tags)
-        client.log_text(self.run_id, dump_config(self.cfg), "composed.yaml")
+        client.log_text(self.run_id, dump_config(self.cfg), CONFIGURATION)
+        log_changes(self.run_id)
         log_training_inputs(self.run_id, self.cfg, self.prepared)
 
     def log_model(self, model: keras.Model, models: Path, metrics: dict[str, float]) -> None:

@@ -40,7 +40,8 @@ def test_finished_run_has_what_is_known_before_the_training(digits: Config, prep
     assert run.inputs
     assert len(run.inputs.dataset_inputs) == 2
     artifacts = mlflow.MlflowClient().list_artifacts(run.info.run_id)
-    assert [artifact.path for artifact in artifacts] == ["composed.yaml"]
+    # It also has a patch if there are changes that are not committed.
+    assert "composed.yaml" in [artifact.path for artifact in artifacts]
 
 
 @pytest.mark.parametrize(
