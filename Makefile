@@ -67,6 +67,11 @@ repro: $(READY)  ## run the pipeline: only the stages that are out of date
 verify: $(READY)  ## run all stages again in a clean folder, and compare every file with dvc.lock
 	python -m pipeline.verify
 
+$(if $(call asked,reproduce),$(if $(RUN),,$(error name a run: make reproduce RUN=champion; its id, name or alias)))
+.PHONY: reproduce
+reproduce: $(READY)  ## run the training of a run again in a clean folder, and compare: make reproduce RUN=champion
+	@python -m pipeline.reproduce "$(RUN)"
+
 .PHONY: reset
 reset: $(READY)  ## bring the workspace back to the last commit, also after a kill: make reset [TO=HEAD~1]
 	@python -m pipeline.reset $(if $(TO),"$(TO)")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ import yaml
 from pipeline.config.composition import compose
 from pipeline.config.paths import REPOSITORY
 from pipeline.config.stages import stage_names
+from pipeline.reproduction.stages import run_stages, stage_commands
 from pipeline.system import cli
 from pipeline.system.errors import UserError, one_line
 
@@ -119,21 +119,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder)
         (made / "params.yaml").write_bytes(params)
-        # DVC_ROOT gives the stages their own MLflow store and checkpoints, in the temporary folder.
-        # Only `fetch` gets the real repository, because mirrors are relative to it.
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-        environment.pop("MLFLOW_TRACKING_URI", None)
-        for stage in stage_names():
-            print(f"Running stage '{stage}'", flush=True)
-            root = REPOSITORY if stage == "fetch" else made
-            ended = subprocess.run(
-                [sys.executable, "-m", f"pipeline.{stage}"],
-                cwd=made,
-                env={**environment, "DVC_ROOT": str(root)},
-                check=False,
-            )
-            if ended.returncode:
-                raise UserError(f"stage '{stage}' failed, see above: nothing was compared")
+        run_stages(stage_commands(REPOSITORY), made, REPOSITORY, Path(sys.executable).parent)
         same, other = differing(lock, made, cache)
     for name in other:
         print(f"differs: {name}")

@@ -59,8 +59,13 @@ def save_config(config: Config, path: Path) -> None:
 
 def dump_config(config: Config) -> str:
     """A configuration as YAML with sorted keys."""
+    return dump_values(config.model_dump())
+
+
+def dump_values(values: dict[str, Any]) -> str:
+    """Plain values as YAML with sorted keys, which `read_yaml` reads back."""
     # The output is ASCII: PyYAML would write U+0085 unescaped, which YAML reads as a line end.
-    return yaml.dump(config.model_dump(), Dumper=_Dumper, sort_keys=True)
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=True)
 
 
 def read_yaml(path: Path, if_missing: str) -> Any:

@@ -1,8 +1,10 @@
 """Run git in the working directory, and read what it prints."""
 
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,6 +83,33 @@ def patch_of(names: Sequence[str]) -> bytes:
         _run(("add", "--intent-to-add", "--", *present), environment)
         plain = ("--no-ext-diff", "--no-textconv", "--no-color", "--binary", "--relative")
         return _run(("diff", *plain, "HEAD", "--", *names), environment).stdout
+
+
+def export_commit(commit: str, folder: Path) -> None:
+    """Write the files of a commit below the working directory to another folder, without git's.
+
+    Raises:
+        UserError: when the repository does not have the commit.
+    """
+    archive = _run(("archive", "--format=tar", commit))
+    if archive.returncode:
+        raise UserError(f"this git repository has no commit {commit[:12]}: try `git fetch --all`")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(folder, filter="data")
+
+
+def apply_patch(patch: Path, folder: Path) -> None:
+    """Apply a patch to the files of a folder that is not in a git repository.
+
+    Raises:
+        UserError: when it does not fit.
+    """
+    environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+    command = ["git", "apply", "--whitespace=nowarn", str(patch)]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    if result.returncode:
+        problem = one_line(result.stderr.decode(errors="replace"))
+        raise UserError(f"{patch.name} does not fit the commit: {problem}")
 
 
 def _run(

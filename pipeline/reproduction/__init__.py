@@ -1,0 +1,1 @@
+"""Run a recorded training again in a clean folder, and compare the results."""
