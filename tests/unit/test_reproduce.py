@@ -1,0 +1,96 @@
+"""What the command does is tested in tests/system; here is what it refuses."""
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline.reproduction.clean_folder import write_configuration
+from pipeline.reproduction.recorded import Recorded, find_recorded
+from pipeline.system.errors import UserError
+from pipeline.tracking.changes import LEFT_OUT
+from pipeline.tracking.run import CONFIGURATION
+from pipeline.tracking.tags import INIT_DIGEST, PARENT_RUN
+from tests.helpers.commands import assert_help, assert_usage_error
+
+COMMIT = {"mlflow.source.git.commit": "a" * 40}
+
+
+def log_run(name: str, *artifacts: str, **tags: str) -> str:
+    """A run with small artifacts; its configuration has one epoch and no number of threads."""
+    client = MlflowClient()
+    run_id = client.create_run("1", run_name=name, tags={**tags, "threads": "3"}).info.run_id
+    for artifact in artifacts:
+        client.log_text(run_id, "train: {epochs: 1, threads: null, init_from: null}", artifact)
+    return str(run_id)
+
+
+def test_help_says_what_is_taken_from_the_run(tmp_path: Path) -> None:
+    assert_help("reproduce", tmp_path, "commit", "not committed", "versions", "RUN", "trust")
+
+
+def test_missing_run_is_a_usage_error(tmp_path: Path) -> None:
+    assert_usage_error("reproduce", tmp_path, message="RUN")
+
+
+@pytest.mark.usefixtures("tracked")
+def test_run_that_cannot_be_reproduced_is_one_line(tmp_path: Path) -> None:
+    for name in ("sweep", "no commit", "two", "two"):
+        log_run(name, *([CONFIGURATION] if name != "sweep" else []))
+    for number, (name, reason) in enumerate(
+        {
+            "sweep": "run sweep has no composed.yaml: only a training or a trial",
+            "no commit": "run no commit has no commit",
+            "two": "2 runs are named 'two'; give the id of one: ",
+            "swep": "no MLflow run 'swep'; the nearest: sweep",
+        }.items()
+    ):
+        (tmp_path / str(number)).mkdir()
+        with pytest.raises(UserError, match=f"^{reason}"):
+            find_recorded(name, tmp_path / str(number))
+
+
+@pytest.mark.usefixtures("tracked")
+def test_trial_has_the_changes_of_its_sweep(tmp_path: Path) -> None:
+    sweep = log_run("sweep", "uncommitted.patch", **{"git.dirty": "true"})
+    tags = {**COMMIT, "git.dirty": "true", PARENT_RUN: sweep}
+    found = find_recorded(log_run("trial", CONFIGURATION, **tags), tmp_path)
+    assert found.patch
+    assert found.patch.is_file()
+    assert found.lost_changes == ""
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize(
+    ("tags", "lost"),
+    [
+        ({"git.dirty": "false"}, ""),
+        ({"git.dirty": "true"}, "which ones is not known"),
+        ({"git.dirty": "true", LEFT_OUT: ".env"}, ".env"),
+    ],
+)
+def test_changes_that_were_not_kept_are_named(
+    tmp_path: Path, tags: dict[str, str], lost: str
+) -> None:
+    found = find_recorded(log_run("a run", CONFIGURATION, **COMMIT, **tags), tmp_path)
+    assert (found.patch, found.lost_changes) == (None, lost)
+
+
+@pytest.fixture
+def recorded(tracked: Path, tmp_path: Path) -> Recorded:
+    (tmp_path / "files").mkdir()
+    return find_recorded(log_run("a run", CONFIGURATION, **COMMIT), tmp_path / "files")
+
+
+def test_configuration_has_the_threads_of_the_run(recorded: Recorded, tmp_path: Path) -> None:
+    write_configuration(recorded, tmp_path)
+    assert (tmp_path / CONFIGURATION).read_text() == (
+        "train:\n  epochs: 1\n  init_from: null\n  threads: 3\n"
+    )
+
+
+def test_initial_model_that_is_gone_is_one_line(recorded: Recorded, tmp_path: Path) -> None:
+    recorded.run.data.tags[INIT_DIGEST] = "0" * 64
+    recorded.config["train"]["init_from"] = "models:/reader@champion"
+    with pytest.raises(UserError, match=r"is gone: models:/reader@champion, SHA-256 0000"):
+        write_configuration(recorded, tmp_path)
