@@ -85,11 +85,15 @@ demo: $(READY)  ## run it on 5,000 installed digits, in a temporary copy of the 
 
 .PHONY: test
 test: lint  ## every check: lint, types, unit and end-to-end tests
-	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not long and not cluster' --cov=pipeline --cov-report=term:skip-covered
+	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not long and not cluster'
 
 .PHONY: test-fast
 test-fast: $(READY)  ## fast tests, without training
 	python -m pytest -m 'not slow and not long and not cluster'
+
+.PHONY: coverage
+coverage: $(READY)  ## the lines that `make test` runs within its own process; it takes twice as long
+	python -m pytest -n 2 --dist loadfile -m 'not long and not cluster' --cov=pipeline --cov-report=term:skip-covered
 
 .PHONY: test-long
 test-long: $(READY)  ## kill at random moments (KILLS=40 per stage), train every configuration twice, type the README
