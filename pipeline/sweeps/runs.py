@@ -29,7 +29,8 @@ from pipeline.system import process
 from pipeline.system.errors import UserError
 from pipeline.tracking.environment import environment_tags, source_tags
 from pipeline.tracking.inputs import log_training_inputs
-from pipeline.tracking.run import TrackedRun, close_dead_runs, run_params
+from pipeline.tracking.liveness import close_dead_runs
+from pipeline.tracking.run import TrackedRun, run_params
 from pipeline.tracking.store import TrackingUnavailableError, connect, mlflow_errors, set_tags
 from pipeline.tracking.tags import DATA_DIGEST, PARENT_RUN
 
@@ -84,6 +85,7 @@ class TrialRun(TrackedRun):
             },
         )
         self.run_id = run.info.run_id
+        self.beat()
         client.log_batch(self.run_id, params=run_params(self.cfg))
 
     def _end(self, state: str, failure: str) -> None:

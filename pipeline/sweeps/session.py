@@ -26,6 +26,7 @@ from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import FAILURE, failed_trials, finished_trials, too_many_failures
 from pipeline.system import cli, process
 from pipeline.system.errors import UserError
+from pipeline.tracking.liveness import Heartbeat
 from pipeline.tracking.store import TrackingUnavailableError, use_store
 
 # Consecutive launches without a finished trial; higher than the limit on deaths of one trial.
@@ -59,9 +60,10 @@ def run_sweep(plan: Plan) -> None:
             session=uuid.uuid4().hex,
             parent=process.identity() if plan.launcher.backend == "local" else None,
         )
-        status = "FAILED"
+        status, heartbeat = "FAILED", None
         try:
             task = _open(plan, study, task)
+            heartbeat = Heartbeat(task.parent_run) if task.parent_run else None
             _launch_until_done(plan, study, task)
             write_results(plan.results, study, plan.sweep, plan.space)
             status = "FAILED" if too_many_failures(study, plan.sweep) else "FINISHED"
@@ -70,6 +72,8 @@ def run_sweep(plan: Plan) -> None:
             study.stop_session(task.session)
             raise
         finally:
+            if heartbeat:
+                heartbeat.stop()
             _close(plan, study, task, status)
         _check_failures(plan, study)
         print_summary(study, plan.sweep, plan.results)

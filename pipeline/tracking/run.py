@@ -1,4 +1,4 @@
-"""An MLflow run that tolerates a failing store, and functions to find and close runs."""
+"""An MLflow run that tolerates a failing store, and functions to describe and find runs."""
 
 import sys
 from collections.abc import Callable
@@ -9,9 +9,9 @@ from mlflow.entities import Param, Run
 
 from pipeline.config.overrides import flatten
 from pipeline.config.schema import VERSIONS, Config
-from pipeline.system import process
 from pipeline.system.errors import UserError
 from pipeline.system.seeds import Seeds
+from pipeline.tracking.liveness import Heartbeat
 from pipeline.tracking.store import CATCH_UP, mlflow_errors, set_tags
 from pipeline.tracking.tags import MODEL_DIGEST
 
@@ -39,6 +39,7 @@ class TrackedRun:
         self.run_id = ""
         self.error: UserError | None = None  # why logging stopped
         self._logged: set[int] = set()  # epochs; MLflow shows a step twice if it is logged twice
+        self._heartbeat: Heartbeat | None = None
 
     def log_epoch(self, epoch: int, row: dict[str, float]) -> None:
         """Log an epoch's metrics, unless the run has them. The step is the epoch, from 1."""
@@ -49,9 +50,15 @@ class TrackedRun:
         """End the run as FINISHED, FAILED (with the reason as a tag) or KILLED."""
         if not self.run_id:
             return  # interrupted before the run was created
+        if self._heartbeat:
+            self._heartbeat.stop()
         if failure:
             set_tags(self.run_id, {"failure": failure[:5000]})
         mlflow.MlflowClient().set_terminated(self.run_id, status)
+
+    def beat(self) -> None:
+        """Start the heartbeat, which ends when the run is closed."""
+        self._heartbeat = Heartbeat(self.run_id)
 
     def attempt(self, action: Callable[[], None], survives: type[UserError] = UserError) -> None:
         """Call `action`, which uses the store, unless the store has failed before.
@@ -106,15 +113,3 @@ def find_run(experiment: str, digest: str) -> Run | None:
         output_format="list",
     )
     return runs[0] if runs else None
-
-
-def close_dead_runs() -> None:
-    """Mark as KILLED the RUNNING runs of this machine whose process is dead."""
-    client = mlflow.MlflowClient()
-    running = mlflow.search_runs(
-        filter_string=f"attributes.status = 'RUNNING' and tags.`process.host` = '{process.HOST}'",
-        output_format="list",
-    )
-    for run in running:
-        if not process.is_alive(run.data.tags):
-            client.set_terminated(run.info.run_id, "KILLED")

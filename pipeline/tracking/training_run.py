@@ -17,8 +17,9 @@ from pipeline.system.files import sha256
 from pipeline.tracking.changes import log_changes
 from pipeline.tracking.environment import environment_tags
 from pipeline.tracking.inputs import log_training_inputs, mlflow_dataset
+from pipeline.tracking.liveness import close_dead_runs, wait_until_known
 from pipeline.tracking.models import log_model_file
-from pipeline.tracking.run import CONFIGURATION, TrackedRun, close_dead_runs, find_run, run_params
+from pipeline.tracking.run import CONFIGURATION, TrackedRun, find_run, run_params
 from pipeline.tracking.store import TrackingUnavailableError, connect, set_tags
 from pipeline.tracking.tags import (
     DATA_DIGEST,
@@ -36,9 +37,11 @@ class TrainingRun(TrackedRun):
     def open(self, training_id: str, resumable: bool, init: Path | None) -> None:
         """Find or create the run, and log what is known before the training starts."""
         connect(self.cfg.tracking.experiment)
+        wait_until_known(training_id, cli.check_signals)
         close_dead_runs()
         run = _open_run(self.cfg, training_id, resumable)
         self.resume(run.info.run_id)
+        self.beat()
         client = mlflow.MlflowClient()
         if "failure" in run.data.tags:
             client.delete_tag(self.run_id, "failure")

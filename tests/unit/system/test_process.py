@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from pipeline.config.paths import REPOSITORY
 from pipeline.system import process
+from pipeline.system.process import State
 
 IDENTITY = """
 import json
@@ -54,3 +55,19 @@ def test_later_process_with_the_same_id_is_another_one() -> None:
     identity = process.identity()
     earlier = {**identity, "process.started": f"{float(identity['process.started']) - 5:.2f}"}
     assert not process.is_alive(earlier)
+
+
+def test_process_elsewhere_is_neither_alive_nor_dead() -> None:
+    identity = process.identity()
+    assert process.state_of(identity) is State.ALIVE
+    assert process.state_of({**identity, "process.started": "0.00"}) is State.DEAD
+    for key in ("process.host", "process.boot", "process.namespace"):
+        assert process.state_of({**identity, key: "another"}) is State.UNKNOWN
+
+
+def test_identity_of_an_older_version_is_that_of_its_host() -> None:
+    old = {key: value for key, value in process.identity().items() if "boot" not in key}
+    del old["process.namespace"]
+    assert process.state_of(old) is State.ALIVE
+    assert process.state_of({**old, "process.started": "0.00"}) is State.DEAD
+    assert process.state_of({**old, "process.host": "another"}) is State.UNKNOWN

@@ -1,34 +1,14 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.entities import Run
 
-from pipeline.system import process
 from pipeline.system.seeds import Seeds
-from pipeline.tracking.run import TrackedRun, close_dead_runs, find_run, run_params
-from pipeline.tracking.store import CATCH_UP, TrackingUnavailableError, connect
+from pipeline.tracking.run import TrackedRun, find_run, run_params
+from pipeline.tracking.store import CATCH_UP, TrackingUnavailableError
 from pipeline.tracking.tags import MODEL_DIGEST
 from tests.helpers.configs import MakeConfig
-
-
-@pytest.mark.slow
-def test_run_of_a_dead_process_is_closed(repository: Path) -> None:
-    code = (
-        "import os, mlflow; from pipeline.system import process;"
-        "from pipeline.tracking.store import connect; connect('digits');"
-        "mlflow.start_run(tags=process.identity()); os._exit(9)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
-    connect("digits")
-    with mlflow.start_run(tags=process.identity()) as alive:
-        close_dead_runs()
-        runs = mlflow.search_runs(output_format="list")
-        states = {run.info.run_id: run.info.status for run in runs}
-    assert states.pop(alive.info.run_id) == "RUNNING"
-    assert list(states.values()) == ["KILLED"]
 
 
 def create_run(start_time: int | None = None, /, **tags: str) -> str:
@@ -128,21 +108,3 @@ def test_newest_run_of_a_model_file_is_found(tracked: Path) -> None:
     assert found is not None
     assert found.info.run_id == runs[1]
     assert find_run("another experiment", "a") is None
-
-
-def test_only_runs_of_dead_processes_of_this_machine_are_closed(tracked: Path) -> None:
-    own = process.identity()
-    dead = {**own, "process.started": "0.00"}
-    runs = {
-        "alive": create_run(**own),
-        "dead": create_run(**dead),
-        "of another machine": create_run(**{**dead, "process.host": "another"}),
-        "of no process": create_run(),
-    }
-    finished = create_run(**dead)
-    mlflow.MlflowClient().set_terminated(finished, "FINISHED")
-    close_dead_runs()
-    statuses = {name: get_run(run_id).info.status for name, run_id in runs.items()}
-    assert statuses.pop("dead") == "KILLED"
-    assert set(statuses.values()) == {"RUNNING"}
-    assert get_run(finished).info.status == "FINISHED"
