@@ -11,7 +11,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from pipeline.config.composition import compose, values_left_out
-from pipeline.config.paths import config_groups, options_of
+from pipeline.config.paths import check_root, config_groups, options_of
 from pipeline.config.yaml_files import dump_config, save_config
 from pipeline.system import cli
 from pipeline.system.files import remove_parts
@@ -38,6 +38,7 @@ def main() -> None:
     if arguments.show:
         print(dump_config(cfg), end="")
         return
+    check_root()
     remove_parts(Path(), "composed.yaml")
     save_config(cfg, Path("composed.yaml"))
 

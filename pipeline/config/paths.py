@@ -3,8 +3,12 @@
 import os
 from pathlib import Path
 
+from pipeline.system.errors import UserError
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONF = REPOSITORY / "conf"
+# SQLite takes paths of 511 bytes; MLflow's database and its journal add 20.
+_LONGEST = 490
 DEFAULT_MODEL = "models/model.keras"  # what `train` writes
 
 
@@ -14,6 +18,20 @@ def repository_root() -> Path:
     DVC runs a queued experiment in a temporary clone and names the real repository in DVC_ROOT.
     """
     return Path(os.environ.get("DVC_ROOT", REPOSITORY))
+
+
+def check_root() -> None:
+    """Check that SQLite can open files in the real repository, before anything runs.
+
+    Raises:
+        UserError: when its path is too long.
+    """
+    length = len(os.fsencode(repository_root()))
+    if length > _LONGEST:
+        raise UserError(
+            f"the path of this folder has {length} bytes, and MLflow's database allows {_LONGEST}: "
+            "move the project to a folder with a shorter path"
+        )
 
 
 def git_hint(name: str) -> str:

@@ -13,6 +13,14 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from pipeline.config.paths import repository_root
 from pipeline.system.errors import UserError, one_line
+from pipeline.tracking.sqlite_store import (
+    ARTIFACTS,
+    create_store,
+    lock_of,
+    mend_store,
+    sqlite_path,
+    sqlite_uri,
+)
 
 CATCH_UP = "When the store is back, `make track` completes the run."
 
@@ -22,12 +30,14 @@ class TrackingUnavailableError(UserError):
 
 
 def use_store() -> None:
-    """Point MLflow at the store."""
+    """Point MLflow at the store. If it is an SQLite file, mend it first; see `mend_store`."""
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     # This logger prints a traceback for each error, which MLflow also raises.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    if "MLFLOW_TRACKING_URI" not in os.environ:
-        mlflow.set_tracking_uri(_local_store())
+    mlflow.set_tracking_uri(_store_uri())
+    if (path := sqlite_path(mlflow.get_tracking_uri())) and path.exists():
+        with mlflow_errors():
+            mend_store(path)
 
 
 def connect(experiment: str) -> None:
@@ -38,17 +48,21 @@ def connect(experiment: str) -> None:
         UserError: when the store cannot be read, or the experiment is deleted.
     """
     use_store()
-    # MLflow's migrations crash if several processes use a new database at once.
-    with mlflow_errors(), store_lock():
-        if mlflow.get_tracking_uri() == _local_store():
-            _create_local_store(experiment)
+    with mlflow_errors():
+        if path := sqlite_path(mlflow.get_tracking_uri()):
+            # MLflow's migrations crash if several processes use a new database at once.
+            with lock_of(path):
+                create_store(path)
+                if mlflow.get_experiment_by_name(experiment) is None:
+                    mlflow.create_experiment(experiment, (path.parent / ARTIFACTS).as_uri())
         # Creates the experiment if it is missing. Safe if several machines do so at once.
         mlflow.set_experiment(experiment)
 
 
 def has_store() -> bool:
-    """Whether there is a store. MLflow would create the local one if it only looked into it."""
-    return mlflow.get_tracking_uri() != _local_store() or (repository_root() / "mlflow.db").exists()
+    """Whether there is a store. MLflow would create an SQLite file if it only looked into it."""
+    path = sqlite_path(mlflow.get_tracking_uri())
+    return path is None or path.exists()
 
 
 @contextmanager
@@ -80,22 +94,17 @@ def set_tags(run_id: str, tags: dict[str, str]) -> None:
     mlflow.MlflowClient().log_batch(run_id, tags=batch)
 
 
-def _local_store() -> str:
-    return f"sqlite:///{repository_root() / 'mlflow.db'}"
+def _store_uri() -> str:
+    """The address of the store.
 
-
-def _create_local_store(experiment: str) -> None:
-    """Create mlflow.db and the experiment if they are missing.
-
-    MLflow cannot open a database whose first migrations were interrupted. So the database is
-    created under a temporary name, and renamed when it is complete.
+    A relative path in MLFLOW_TRACKING_URI is below the real repository. The working directory may
+    be a clone, which DVC removes after an experiment.
     """
-    store = repository_root() / "mlflow.db"
-    if not store.exists():
-        part = store.with_name(f".{store.name}.part")
-        part.unlink(missing_ok=True)
-        mlflow.MlflowClient(f"sqlite:///{part}").search_experiments(max_results=1)
-        part.replace(store)
-    if mlflow.get_experiment_by_name(experiment) is None:
-        # The path is absolute, because the first run may be in a DVC experiment's temporary clone.
-        mlflow.create_experiment(experiment, (repository_root() / "mlruns").as_uri())
+    root = repository_root()
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "") or sqlite_uri(root / "mlflow.db")
+    if path := sqlite_path(uri):
+        return sqlite_uri(root / path)
+    scheme, colon, rest = uri.partition(":")
+    if not colon and uri != "databricks":
+        return str(root / uri)
+    return str(root / rest) if scheme == "file" and not rest.startswith("/") else uri

@@ -14,7 +14,13 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from pipeline.system.errors import UserError
-from pipeline.tracking.store import TrackingUnavailableError, connect, mlflow_errors, set_tags
+from pipeline.tracking.store import (
+    TrackingUnavailableError,
+    connect,
+    mlflow_errors,
+    set_tags,
+    use_store,
+)
 from tests.helpers.configs import assert_one_line
 
 
@@ -111,6 +117,32 @@ def test_second_experiment_is_created_in_the_same_store(tracked: Path) -> None:
     experiment = mlflow.get_experiment_by_name("letters")
     assert experiment is not None
     assert experiment.artifact_location == (tracked / "mlruns").as_uri()
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("", "sqlite:///{root}/mlflow.db"),
+        ("sqlite:///x.db", "sqlite:///{root}/x.db"),
+        ("sqlite:///./sub/x.db", "sqlite:///{root}/sub/x.db"),
+        ("sqlite:////abs/x.db", "sqlite:////abs/x.db"),
+        ("mlruns", "{root}/mlruns"),
+        ("./mlruns", "{root}/mlruns"),
+        ("file:./mlruns", "{root}/mlruns"),
+        ("/abs/mlruns", "/abs/mlruns"),
+        ("file:///abs/mlruns", "file:///abs/mlruns"),
+        ("http://127.0.0.1:9", "http://127.0.0.1:9"),
+        ("postgresql://host/name", "postgresql://host/name"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_relative_address_is_below_the_repository(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, uri: str, expected: str
+) -> None:
+    """And not below the working directory, which may be a temporary clone."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    use_store()
+    assert mlflow.get_tracking_uri() == expected.format(root=repository)
 
 
 def test_tags_of_a_run_are_set_and_replaced(tracked: Path) -> None:
