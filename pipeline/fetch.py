@@ -14,6 +14,7 @@ from pipeline.data.streams import MirrorError
 from pipeline.system import cli
 from pipeline.system.errors import UserError
 from pipeline.system.files import remove_parts
+from pipeline.system.redaction import redact
 
 
 def fetch(data: Data, settings: Fetch, raw: Path) -> None:
@@ -46,7 +47,7 @@ def fetch(data: Data, settings: Fetch, raw: Path) -> None:
                     mirrors.remove(mirror)
                     mirrors.append(mirror)
                     continue
-                print(f"{file.name}: {mirror}")
+                print(redact(f"{file.name}: {mirror}"))
                 if file.sha256 is None:
                     print(f"  not pinned; to pin it, add to conf/data/: sha256: {digest}")
                 break

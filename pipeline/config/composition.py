@@ -1,6 +1,7 @@
 """Compose `conf/` with overrides into the typed configuration. No other module composes."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -259,8 +260,39 @@ def _locate(failure: str, origin: Origin) -> str:
 
 
 def _to_container(config: DictConfig, origin: Origin, resolve: bool = True) -> Any:
+    for key, value in _texts(OmegaConf.to_container(config)):
+        if _calls_resolver(value):
+            raise UserError(
+                f"{key} ({origin.of(key)}): {value!r:.200} reads from outside the configuration, "
+                "and composed.yaml, DVC and MLflow would keep what it reads: write the value, or "
+                "name another key, such as ${train.epochs}"
+            )
     try:
         return OmegaConf.to_container(config, resolve=resolve, throw_on_missing=True)
     except OmegaConfBaseException as error:
         key = str(error.full_key)
         raise UserError(f"{key} ({origin.of(key)}): {one_line(error)}") from None
+
+
+def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """The texts in a value, and the keys themselves, by dotted key."""
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            path = f"{key}.{name}" if key else str(name)
+            yield path, str(name)
+            yield from _texts(inner, path)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _texts(inner, f"{key}.{number}")
+
+
+def _calls_resolver(text: str) -> bool:
+    """Whether a text has an interpolation such as `${oc.env:HOME}`, also inside of another one."""
+    depth = 0
+    for part in re.findall(r"\$\{|[{}:]", text):
+        if part == ":" and depth:
+            return True
+        depth += {"${": 1, "}": -1}.get(part, 0)
+    return False

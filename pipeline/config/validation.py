@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 from pipeline.config.schema import Config, SweepConfig
 from pipeline.config.targets import arguments_of
 from pipeline.system.errors import UserError, nearest, one_line
+from pipeline.system.redaction import redact
 
 T = TypeVar("T", Config, SweepConfig)
 
@@ -27,6 +28,11 @@ def validate(schema: type[T], values: Any, file_of: Callable[[str], str]) -> T:
     Raises:
         UserError: naming the key, where it comes from, and the nearest valid names.
     """
+    if schema is Config and (key := _secret(values)):
+        raise UserError(
+            f"{key} ({file_of(key)}): an address with a user or a query may hold a secret, which "
+            "every run would keep: put it into the variable DATA_MIRROR, or into ~/.netrc"
+        )
     try:
         return schema.model_validate(values)
     except ValidationError as error:
@@ -36,6 +42,18 @@ def validate(schema: type[T], values: Any, file_of: Callable[[str], str]) -> T:
     key = ".".join(map(str, first["loc"])) or "the configuration"
     more = f" (and {len(others)} more)" if others else ""
     raise UserError(f"{key} ({file_of(key)}): {_message(schema, values, first)}{more}")
+
+
+def _secret(values: Any, key: str = "") -> str:
+    """The key of an address with a user, a password or a query; "" if there is none."""
+    if isinstance(values, str):
+        return key if redact(values) != values else ""
+    named = values.items() if isinstance(values, dict) else ()
+    listed = enumerate(values) if isinstance(values, list) else ()
+    for name, value in (*named, *listed):
+        if found := _secret(value, f"{key}.{name}" if key else str(name)):
+            return found
+    return ""
 
 
 def _message(schema: type[BaseModel], values: Any, error: ErrorDetails) -> str:

@@ -2,9 +2,17 @@
 
 import difflib
 
+from pipeline.system.redaction import redact
+
 
 class UserError(Exception):
-    """A mistake that the user can fix; the message says what is wrong, where, and what to do."""
+    """A mistake that the user can fix; the message says what is wrong, where, and what to do.
+
+    Addresses in the message lose their passwords, because messages are shown and logged.
+    """
+
+    def __init__(self, message: object) -> None:
+        super().__init__(redact(str(message)))
 
 
 def nearest(name: str, valid: list[str]) -> str:
@@ -16,5 +24,5 @@ def nearest(name: str, valid: list[str]) -> str:
 
 
 def one_line(error: object) -> str:
-    """The text of an error with all white space reduced to single spaces."""
-    return " ".join(str(error).split())
+    """The text of an error on one line. Addresses in it lose their passwords."""
+    return redact(" ".join(str(error).split()))

@@ -14,6 +14,7 @@ from pipeline.data.splits import data_digest
 from pipeline.system import cli, process
 from pipeline.system.determinism import gpus
 from pipeline.system.files import sha256
+from pipeline.system.redaction import redact
 from pipeline.tracking.changes import log_changes
 from pipeline.tracking.environment import environment_tags
 from pipeline.tracking.inputs import log_training_inputs, mlflow_dataset
@@ -122,7 +123,7 @@ def training_run(
             run.attempt(lambda: run.close("KILLED"))
             raise
         except BaseException as error:
-            failure = f"{type(error).__name__}: {error}"
+            failure = redact(f"{type(error).__name__}: {error}")
             run.attempt(lambda: run.close("FAILED", failure))
             raise
         run.attempt(lambda: run.close("FINISHED"))
