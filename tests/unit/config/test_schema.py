@@ -15,9 +15,9 @@ SWEEP = compose_sweep().sweep.model_dump()
 
 
 def test_own_target_is_taken_as_its_file_says(conf: Path, cfg: MakeConfig) -> None:
-    (conf / "model/mine.yaml").write_text("_target_: numpy.zeros\nanything: [1, two]\n")
+    (conf / "model/mine.yaml").write_text("_target_: keras.Sequential\nanything: [1, two]\n")
     assert cfg("model=mine", conf=conf).model == {
-        "_target_": "numpy.zeros",
+        "_target_": "keras.Sequential",
         "anything": [1, "two"],
     }
 
