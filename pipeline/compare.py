@@ -14,6 +14,7 @@ experiments, with what params.yaml changes:
 
 import difflib
 import shutil
+import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
@@ -24,8 +25,8 @@ PICTURE = Path("build/compare.png")
 _WIDTH = 120  # of the table, where the terminal does not tell its own
 
 
-def main() -> None:
-    """Print the table, and write the picture."""
+def main() -> int:
+    """Print the table, and write the picture. Return 1 if a file is damaged, else 0."""
     parser = ArgumentParser(
         "python -m pipeline.compare",
         description=__doc__,
@@ -41,7 +42,9 @@ def main() -> None:
         workspace_and_experiments,
     )
     from pipeline.comparison.table import make_table
+    from pipeline.system.dvc import read_config
 
+    read_config()
     results = [] if names else workspace_and_experiments()
     for name in names:
         revision = find_revision(name)
@@ -64,6 +67,10 @@ def main() -> None:
     if any(result.history for result in results):
         draw_curves(results, PICTURE)
         print(f"\nThe curves by epoch: {PICTURE}")
+    damaged = [result for result in results if result.problem]
+    for result in damaged:
+        print(f"error: {result.name}: {result.problem}", file=sys.stderr)
+    return 1 if damaged else 0
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ class Result:
         history: the metrics of each epoch; empty if there are no results.
         test: the test metrics by name, such as `test_accuracy`; empty if there are none.
         state: why results are missing, such as `failed` or `queued`; else "".
+        problem: which file is damaged, and what to do; "" if none is.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Result:
     history: list[Row] = field(default_factory=list)
     test: Mapping[str, float] = field(default_factory=dict)
     state: str = ""
+    problem: str = ""
 
     def metric(self, name: str) -> float:
         """A metric of the best epoch or of the test images; NaN if there is none."""

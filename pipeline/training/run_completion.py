@@ -1,6 +1,5 @@
 """Add the test results to the MLflow run of a trained model."""
 
-import json
 from pathlib import Path
 
 import mlflow
@@ -18,7 +17,7 @@ from pipeline.tracking.store import connect, mlflow_errors, set_tags, store_lock
 from pipeline.tracking.tags import MODEL_ID
 from pipeline.tracking.training_run import training_run
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.history import read_history
+from pipeline.training.history import VALIDATION_METRICS, read_history, read_metrics
 
 
 def log_evaluation(
@@ -72,7 +71,8 @@ def log_evaluation(
 def _restore_run(cfg: Config, prepared: Path, models: Path, threads: int) -> Run:
     """Write the run of a model whose training is not recorded in this store."""
     model = load_model(models / "model.keras")
-    metrics = json.loads((models / "metrics.json").read_text())
+    metrics = read_metrics(models / "metrics.json", VALIDATION_METRICS)
+    history = read_history(models / "history.csv")
     with initial_model(cfg.train.init_from) as init:
         checkpoints = Checkpoints.of(cfg, prepared, init)
         with training_run(
@@ -83,7 +83,7 @@ def _restore_run(cfg: Config, prepared: Path, models: Path, threads: int) -> Run
             resumable=checkpoints.folder.is_dir(),
             init=init,
         ) as training:
-            for row in read_history(models / "history.csv"):
+            for row in history:
                 training.log_epoch(int(row["epoch"]), row)
             training.log_model(model, models, metrics)
     if training.error:
