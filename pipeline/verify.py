@@ -17,6 +17,7 @@ from pipeline.config.stages import stage_names
 from pipeline.system import cli
 from pipeline.system.dvc import LOCK, failure, is_complete, read_config, read_lock, run_dvc
 from pipeline.system.errors import UserError
+from pipeline.system.files import TEMPORARY
 
 
 def differing(lock: dict[str, Any], made: Path, cache: Path) -> tuple[list[str], list[str]]:
@@ -124,7 +125,7 @@ def main() -> int:
 
     cache = _cache_folder()
     params = Path("params.yaml").read_bytes()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         made = Path(folder)
         (made / "params.yaml").write_bytes(params)
         # DVC_ROOT gives the stages their own MLflow store and checkpoints, in the temporary folder.

@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.config.paths import DEFAULT_MODEL, repository_root
 from pipeline.system.dvc import LOCK, failure, is_complete, read_config, read_lock, run_dvc
 from pipeline.system.errors import UserError, one_line
+from pipeline.system.files import TEMPORARY
 from pipeline.tracking.store import use_store
 
 
@@ -32,7 +33,7 @@ def resolve_model(uri: str) -> Iterator[Path]:
     Raises:
         UserError: when there is no such model. The message says where it was looked for.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         if uri.startswith(("runs:/", "models:/")):
             yield _from_mlflow(uri, Path(folder))
         elif uri.startswith("git:"):

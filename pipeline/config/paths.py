@@ -6,6 +6,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONF = REPOSITORY / "conf"
 DEFAULT_MODEL = "models/model.keras"  # what `train` writes
+CHECKPOINTS = ".checkpoints"
 
 
 def repository_root() -> Path:

@@ -48,7 +48,12 @@ def connect(experiment: str) -> None:
 
 def has_store() -> bool:
     """Whether there is a store. MLflow would create the local one if it only looked into it."""
-    return mlflow.get_tracking_uri() != _local_store() or (repository_root() / "mlflow.db").exists()
+    return not is_local_store() or (repository_root() / "mlflow.db").exists()
+
+
+def is_local_store() -> bool:
+    """Whether the store is the one at the repository root."""
+    return mlflow.get_tracking_uri() == _local_store()
 
 
 @contextmanager

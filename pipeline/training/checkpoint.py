@@ -21,7 +21,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.paths import repository_root
+from pipeline.config.paths import CHECKPOINTS, repository_root
 from pipeline.config.schema import Config
 from pipeline.config.stages import stage_code
 from pipeline.data.splits import data_digest
@@ -34,7 +34,6 @@ from pipeline.training.history import Row
 
 Arrays = list[NDArray[Any]]
 
-_FOLDER = ".checkpoints"
 _KEPT = 2  # the newest, and the one before it in case the newest is damaged
 # The time between two checkpoints is at least this many times the time to write one. So checkpoints
 # take less than 3 % of a training.
@@ -76,7 +75,7 @@ class Checkpoints:
             prepared: folder of the prepared data.
             init: the model file that the training starts from.
         """
-        return cls(repository_root() / _FOLDER / fingerprint(cfg, prepared, init)[:32])
+        return cls(repository_root() / CHECKPOINTS / fingerprint(cfg, prepared, init)[:32])
 
     @property
     def id(self) -> str:
@@ -171,7 +170,7 @@ def remove_finished() -> None:
     `evaluate` calls this, not `train`. If `train` is killed before DVC has recorded its outputs,
     DVC runs it again. The last checkpoint then saves the work, and the same MLflow run is resumed.
     """
-    for marker in (repository_root() / _FOLDER).glob("*/finished"):
+    for marker in (repository_root() / CHECKPOINTS).glob("*/finished"):
         shutil.rmtree(marker.parent, ignore_errors=True)
 
 

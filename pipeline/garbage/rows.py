@@ -1,0 +1,126 @@
+"""The rows of the local MLflow store, and which of them are garbage."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import LoggedModelStatus
+
+from pipeline.garbage.names import ids_in, named_ids
+from pipeline.system import process
+from pipeline.system.errors import UserError
+from pipeline.tracking.tags import TRAINING_ID
+
+_DEFAULT_EXPERIMENT = "0"  # MLflow needs it
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a store, by id and column, and what names them.
+
+    Attributes:
+        runs: the runs.
+        models: the logged models.
+        experiments: the experiments.
+        trainings: the ids of the runs of each training, by the name of its folder of checkpoints.
+        used: ids of runs and models that registered models, git, DVC or sweeps name.
+        alive: the ids of the runs whose process may be running.
+    """
+
+    runs: dict[str, Any]
+    models: dict[str, Any]
+    experiments: dict[str, Any]
+    trainings: dict[str, list[str]]
+    used: set[str]
+    alive: set[str]
+
+    @cached_property
+    def deleted_runs(self) -> set[str]:
+        """The runs in MLflow's state `deleted`, which its page does not show."""
+        return {key for key, run in self.runs.items() if run["lifecycle_stage"] == "deleted"}
+
+    @cached_property
+    def garbage_runs(self) -> set[str]:
+        """The deleted runs, unless they or their models are used."""
+        kept = self.used | self.alive
+        kept |= {self.models[key]["source_run_id"] for key in self.models.keys() & self.used}
+        runs = self.deleted_runs - kept
+        return {key for key in runs if _is_local(self.runs[key]["artifact_uri"])}
+
+    @cached_property
+    def garbage_models(self) -> set[str]:
+        """The logged models that are deleted, have no run, or whose run ended before they did."""
+        runs = self.runs.keys() - self.garbage_runs
+        return {
+            key
+            for key, model in self.models.items()
+            if key not in self.used and model["source_run_id"] not in self.alive
+            if model["lifecycle_stage"] == "deleted"
+            or model["source_run_id"] not in runs
+            or model["status"] != LoggedModelStatus.READY.to_int()
+            if _is_local(model["artifact_location"])
+        }
+
+    @cached_property
+    def garbage_experiments(self) -> set[str]:
+        """The deleted experiments of which no run and no model stays."""
+        kept = {
+            str(self.runs[key]["experiment_id"]) for key in self.runs.keys() - self.garbage_runs
+        }
+        models = self.models.keys() - self.garbage_models
+        kept |= {str(self.models[key]["experiment_id"]) for key in models} | {_DEFAULT_EXPERIMENT}
+        return {
+            key
+            for key, experiment in self.experiments.items()
+            if experiment["lifecycle_stage"] == "deleted" and key not in kept
+        }
+
+
+def read_rows(root: Path) -> Rows:
+    """Read mlflow.db, without changing it, and what names its runs and models.
+
+    Args:
+        root: the root of the repository.
+
+    Raises:
+        UserError: when it cannot be read.
+    """
+    path = root / "mlflow.db"
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=60)) as store:
+            store.row_factory = sqlite3.Row
+            runs = _by_id(store, "SELECT * FROM runs")
+            models = _by_id(store, "SELECT * FROM logged_models")
+            experiments = _by_id(store, "SELECT * FROM experiments")
+            versions = store.execute("SELECT source, run_id, storage_location FROM model_versions")
+            registered = ids_in("\n".join(str(value) for version in versions for value in version))
+            running = [key for key, run in runs.items() if run["status"] == "RUNNING"]
+            alive = {key for key in running if _is_alive(store, key)}
+            trainings: dict[str, list[str]] = {}
+            for row in store.execute("SELECT * FROM tags WHERE key = ?", (TRAINING_ID,)):
+                trainings.setdefault(row["value"], []).append(row["run_uuid"])
+    except sqlite3.Error as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    return Rows(runs, models, experiments, trainings, registered | named_ids(root), alive)
+
+
+def _by_id(store: sqlite3.Connection, query: str) -> dict[str, Any]:
+    """The rows of a table by their first column, which is the id."""
+    return {str(row[0]): row for row in store.execute(query)}
+
+
+def _is_alive(store: sqlite3.Connection, run: str) -> bool:
+    """Whether the process of a run may be running. On another machine, nobody knows."""
+    found = store.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run,))
+    tags = {row["key"]: row["value"] for row in found}
+    if "process.id" not in tags:  # no run of this project
+        return False
+    return tags["process.host"] != process.HOST or process.is_alive(tags)
+
+
+def _is_local(location: str) -> bool:
+    """Whether artifacts are files. Others, as on S3, are left to `mlflow gc`."""
+    return "://" not in location or location.startswith("file:")
