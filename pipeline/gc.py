@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from pipeline.config.paths import repository_root
 from pipeline.garbage.items import Item, show_size
 from pipeline.system import cli
-from pipeline.system.errors import UserError, one_line
+from pipeline.system.errors import UserError
 
 _DVC = "DVC's cache is left to DVC: dvc gc --all-commits --all-experiments --dry"
 
@@ -33,7 +33,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     # Only now: MLflow takes four seconds.
-    from pipeline.garbage.collection import find_garbage
+    from pipeline.garbage.collection import find_garbage, remove_garbage
 
     root = repository_root()
     lock = FileLock(root / ".dvc" / "tmp" / "gc.lock")
@@ -53,7 +53,10 @@ def main() -> int:
         # Meanwhile, a run may have been restored or a training started.
         now = {(item.kind, item.name) for item in find_garbage(root)[0]}
         items = [item for item in items if (item.kind, item.name) in now]
-    return _remove(items)
+    if remove_garbage(items, root):
+        return 1
+    print(f"removed: {len(items)}, {show_size(sum(item.size for item in items))}")
+    return 0
 
 
 def _print_list(items: list[Item], notes: list[str]) -> None:
@@ -73,20 +76,6 @@ def _print_list(items: list[Item], notes: list[str]) -> None:
 
 def _order(item: Item) -> tuple[str, str]:
     return item.kind, item.name
-
-
-def _remove(items: list[Item]) -> int:
-    removed = failed = 0
-    for item in items:
-        try:
-            item.remove()
-        except (UserError, OSError) as error:
-            failed += 1
-            print(f"error: {item.name} was not removed: {one_line(error)}", file=sys.stderr)
-        else:
-            removed += item.size
-    print(f"removed: {len(items) - failed}, {show_size(removed)}")
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

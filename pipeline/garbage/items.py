@@ -17,13 +17,16 @@ class Item:
         kind: what it is, as a heading in the plural.
         name: which one it is; unique for its kind.
         size: bytes of its files.
-        remove: removes it. It does nothing if it has gone or is in use again.
+        remove: removes it. It does nothing if it has gone or is in use again. None for a row of the
+            MLflow store: `remove_rows` removes many at once.
+        row: the id of the row; "" for other garbage.
     """
 
     kind: str
     name: str
     size: int
-    remove: Callable[[], None]
+    remove: Callable[[], None] | None
+    row: str = ""
 
 
 def file_item(kind: str, path: Path, root: Path) -> Item:

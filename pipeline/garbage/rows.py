@@ -1,13 +1,15 @@
 """The rows of the local MLflow store, and which of them are garbage."""
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mlflow.entities import LoggedModelStatus
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline.garbage.names import ids_in, named_ids
 from pipeline.system import process
@@ -22,6 +24,7 @@ class Rows:
     """The rows of a store, by id and column, and what names them.
 
     Attributes:
+        artifacts: the folder mlruns/ of the project.
         runs: the runs.
         models: the logged models.
         experiments: the experiments.
@@ -30,12 +33,23 @@ class Rows:
         alive: the ids of the runs whose process may be running.
     """
 
+    artifacts: Path
     runs: dict[str, Any]
     models: dict[str, Any]
     experiments: dict[str, Any]
     trainings: dict[str, list[str]]
     used: set[str]
     alive: set[str]
+
+    def folder(self, key: str) -> Path | None:
+        """The folder of a run or a model in mlruns/. None if its artifacts are elsewhere.
+
+        They are elsewhere on a server, and in the original of a project that was copied.
+        """
+        row = self.runs.get(key) or self.models[key]
+        location = row["artifact_uri" if key in self.runs else "artifact_location"]
+        folder = Path(local_file_uri_to_path(location)).parent
+        return folder if folder.is_relative_to(self.artifacts) and folder.name == key else None
 
     @cached_property
     def deleted_runs(self) -> set[str]:
@@ -48,7 +62,7 @@ class Rows:
         kept = self.used | self.alive
         kept |= {self.models[key]["source_run_id"] for key in self.models.keys() & self.used}
         runs = self.deleted_runs - kept
-        return {key for key in runs if _is_local(self.runs[key]["artifact_uri"])}
+        return {key for key in runs if self.folder(key)}
 
     @cached_property
     def garbage_models(self) -> set[str]:
@@ -61,7 +75,7 @@ class Rows:
             if model["lifecycle_stage"] == "deleted"
             or model["source_run_id"] not in runs
             or model["status"] != LoggedModelStatus.READY.to_int()
-            if _is_local(model["artifact_location"])
+            if self.folder(key)
         }
 
     @cached_property
@@ -88,23 +102,30 @@ def read_rows(root: Path) -> Rows:
     Raises:
         UserError: when it cannot be read.
     """
-    path = root / "mlflow.db"
+    with _open(root / "mlflow.db") as store:
+        runs = _by_id(store, "SELECT * FROM runs")
+        models = _by_id(store, "SELECT * FROM logged_models")
+        experiments = _by_id(store, "SELECT * FROM experiments")
+        versions = store.execute("SELECT source, run_id, storage_location FROM model_versions")
+        registered = ids_in("\n".join(str(value) for version in versions for value in version))
+        running = [key for key, run in runs.items() if run["status"] == "RUNNING"]
+        alive = {key for key in running if _is_alive(store, key)}
+        trainings: dict[str, list[str]] = {}
+        for row in store.execute("SELECT * FROM tags WHERE key = ?", (TRAINING_ID,)):
+            trainings.setdefault(row["value"], []).append(row["run_uuid"])
+    used = registered | named_ids(root)
+    return Rows(root / "mlruns", runs, models, experiments, trainings, used, alive)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a database for reading. Its errors become a `UserError`."""
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=60)) as store:
             store.row_factory = sqlite3.Row
-            runs = _by_id(store, "SELECT * FROM runs")
-            models = _by_id(store, "SELECT * FROM logged_models")
-            experiments = _by_id(store, "SELECT * FROM experiments")
-            versions = store.execute("SELECT source, run_id, storage_location FROM model_versions")
-            registered = ids_in("\n".join(str(value) for version in versions for value in version))
-            running = [key for key, run in runs.items() if run["status"] == "RUNNING"]
-            alive = {key for key in running if _is_alive(store, key)}
-            trainings: dict[str, list[str]] = {}
-            for row in store.execute("SELECT * FROM tags WHERE key = ?", (TRAINING_ID,)):
-                trainings.setdefault(row["value"], []).append(row["run_uuid"])
+            yield store
     except sqlite3.Error as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    return Rows(runs, models, experiments, trainings, registered | named_ids(root), alive)
 
 
 def _by_id(store: sqlite3.Connection, query: str) -> dict[str, Any]:
@@ -119,8 +140,3 @@ def _is_alive(store: sqlite3.Connection, run: str) -> bool:
     if "process.id" not in tags:  # no run of this project
         return False
     return tags["process.host"] != process.HOST or process.is_alive(tags)
-
-
-def _is_local(location: str) -> bool:
-    """Whether artifacts are files. Others, as on S3, are left to `mlflow gc`."""
-    return "://" not in location or location.startswith("file:")

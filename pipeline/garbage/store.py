@@ -1,34 +1,37 @@
 """Garbage in the local MLflow store: rows and their artifacts, and artifacts without a row.
 
 `mlflow gc` (3.17) also removes what a version of a registered model uses, and leaves logged models
-and folders behind. So this module calls the methods that `mlflow gc` calls, for listed ids only.
+and folders behind. So it gets the ids of what is listed.
 """
 
-import time
-from collections.abc import Iterator
-from functools import cached_property, partial
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from pipeline.garbage.items import Item, file_item, half_removed, remove_path, size_of
 from pipeline.garbage.names import ids_in
 from pipeline.garbage.rows import Rows, read_rows
+from pipeline.system.errors import UserError, one_line
 from pipeline.tracking.store import mlflow_errors, store_lock
 
 RUNS = "runs deleted in MLflow"
 MODELS = "logged models without a run, deleted or unfinished"
 EXPERIMENTS = "experiments deleted in MLflow"
 ARTIFACTS = "artifacts of no run and no logged model"
-_FRESH = 10.0  # seconds after which the rows are read again
+_BATCH = 500  # ids for one `mlflow gc`, as the length of a command line is limited
 
 
-def store_garbage(root: Path, uri: str) -> tuple[list[Item], Rows]:
+def store_garbage(root: Path) -> tuple[list[Item], Rows]:
     """The garbage in the local store, in the order in which it can be removed.
 
     Args:
         root: the root of the repository.
-        uri: the address of the store, `sqlite:///<root>/mlflow.db`.
 
     Returns:
         The garbage, and the rows among which it was found.
@@ -42,7 +45,7 @@ def store_garbage(root: Path, uri: str) -> tuple[list[Item], Rows]:
     rows = read_rows(root)
     named = rows.runs.keys() | rows.models.keys() | rows.used
     items = [
-        *_rows_as_items(rows, _Remover(root, uri), artifacts),
+        *_row_items(rows),
         *(file_item(ARTIFACTS, path, root) for path in folders if path.name not in named),
         *half_removed((artifacts, artifacts / "models"), root),
     ]
@@ -51,72 +54,88 @@ def store_garbage(root: Path, uri: str) -> tuple[list[Item], Rows]:
 
 def kept_runs(rows: Rows) -> list[str]:
     """Why runs stay although they are deleted, in a line each."""
-    return [
-        f"run {run} is deleted, but "
-        + (
-            "its process may be running"
-            if run in rows.alive
-            else "a registered model, a commit or a sweep uses it"
-        )
-        for run in sorted(rows.deleted_runs - rows.garbage_runs)
-    ]
+    lines = []
+    for run in sorted(rows.deleted_runs - rows.garbage_runs):
+        if run in rows.alive:
+            reason = "its process may be running"
+        elif rows.folder(run):
+            reason = "a registered model, a commit or a sweep uses it"
+        else:
+            reason = "its artifacts are not in mlruns/ of this folder"
+        lines.append(f"run {run} is deleted, but {reason}")
+    return lines
 
 
-def _rows_as_items(rows: Rows, remover: "_Remover", artifacts: Path) -> Iterator[Item]:
-    for model in sorted(rows.garbage_models):
-        name, size = rows.models[model]["name"], size_of(artifacts / "models" / model)
-        yield Item(MODELS, f"{model} {name}", size, partial(remover.remove_model, model))
-    for run in sorted(rows.garbage_runs):
-        name, size = rows.runs[run]["name"], size_of(artifacts / run)
-        yield Item(RUNS, f"{run} {name}", size, partial(remover.remove_run, run))
-    for experiment in sorted(rows.garbage_experiments):
-        name = rows.experiments[experiment]["name"]
-        remove = partial(remover.remove_experiment, experiment)
-        yield Item(EXPERIMENTS, f"{experiment} {name}", 0, remove)
+def remove_rows(items: Iterable[Item], root: Path, uri: str) -> None:
+    """Remove runs, logged models and experiments, and their artifacts.
 
+    Those that are in use again stay: a run can be restored in MLflow at any moment.
 
-class _Remover:
-    """Removes rows and their artifacts, after it has looked again whether they are garbage.
+    Args:
+        items: the garbage that was listed.
+        root: the root of the repository.
+        uri: the address of the store, `sqlite:///<root>/mlflow.db`.
 
-    It only removes folders of this project. The rows of a project that was copied or moved may name
-    others.
+    Raises:
+        UserError: when `mlflow gc` fails. What it has not removed is listed the next time.
     """
-
-    def __init__(self, root: Path, uri: str) -> None:
-        self._root, self._uri = root, uri
-        self._rows: Rows | None = None
-        self._read_at = 0.0
-
-    @cached_property
-    def _store(self) -> SqlAlchemyStore:
-        return SqlAlchemyStore(self._uri, (self._root / "mlruns").as_uri())
-
-    def _now(self) -> Rows:
-        if self._rows is None or time.monotonic() - self._read_at > _FRESH:
-            self._rows, self._read_at = read_rows(self._root), time.monotonic()
-        return self._rows
-
-    # Artifacts go first: after a kill, the row still names what is left of them.
-    def remove_model(self, model: str) -> None:
+    listed = {item.row for item in items if item.row}
+    while listed:
         with mlflow_errors(), store_lock():
-            if model in self._now().garbage_models:
-                remove_path(self._root / "mlruns" / "models" / model)
-                self._store._hard_delete_logged_model(model)
+            rows = read_rows(root)
+            models = sorted(rows.garbage_models & listed)[:_BATCH]
+            runs = sorted(rows.garbage_runs & listed)[: _BATCH - len(models)]
+            # An experiment goes after all that is in it.
+            some = [*models, *runs] or sorted(rows.garbage_experiments & listed)[:_BATCH]
+            if not some:
+                return
+            experiments = [] if models or runs else some
+            _run_mlflow_gc(models, runs, experiments, root, uri)
+            for folder in filter(None, map(rows.folder, [*models, *runs])):
+                remove_path(folder)  # MLflow leaves it empty
+            listed -= {*some}
 
-    def remove_run(self, run: str) -> None:
-        with mlflow_errors(), store_lock():
-            # A run can be restored in MLflow at any moment.
-            if run in self._now().garbage_runs and self._is_deleted(run):
-                remove_path(self._root / "mlruns" / run)
-                self._store._hard_delete_run(run)
 
-    def remove_experiment(self, experiment: str) -> None:
-        with mlflow_errors(), store_lock():
-            if experiment in self._now().garbage_experiments:
-                self._store._hard_delete_experiment(experiment)
+def _run_mlflow_gc(
+    models: list[str], runs: list[str], experiments: list[str], root: Path, uri: str
+) -> None:
+    """Run `mlflow gc` for these ids.
 
-    def _is_deleted(self, run: str) -> bool:
-        return str(self._store.get_run(run).info.lifecycle_stage) == "deleted"
+    If a list is empty, it would take all that is deleted. So each list begins with an entry that is
+    made for this, and is deleted as well.
+    """
+    client = MlflowClient(uri)
+    experiment = client.create_experiment(f"gc {uuid.uuid4().hex}", (root / "mlruns").as_uri())
+    run = client.create_run(experiment, run_name="gc").info.run_id
+    model = client.create_logged_model(experiment, name="gc", source_run_id=run).model_id
+    for unused in (*models, model):
+        with suppress(MlflowException):  # it is deleted already
+            client.delete_logged_model(unused)
+    client.delete_run(run)
+    client.delete_experiment(experiment)
+    command = [sys.executable, "-m", "mlflow", "gc"]
+    command += [f"--backend-store-uri={uri}", f"--tracking-uri={uri}"]
+    command += [f"--run-ids={','.join([run, *runs])}"]
+    command += [f"--logged-model-ids={','.join([model, *models])}"]
+    command += [f"--experiment-ids={','.join([experiment, *experiments])}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise UserError(f"`mlflow gc` failed: {one_line(result.stderr)[-300:]}")
+    for folder in (root / "mlruns" / run, root / "mlruns/models" / model):
+        remove_path(folder)
+
+
+def _row_items(rows: Rows) -> Iterator[Item]:
+    for kind, keys, named in (
+        (MODELS, rows.garbage_models, rows.models),
+        (RUNS, rows.garbage_runs, rows.runs),
+    ):
+        for key in sorted(keys):
+            folder = rows.folder(key)
+            assert folder
+            yield Item(kind, f"{key} {named[key]['name']}", size_of(folder), None, key)
+    for key in sorted(rows.garbage_experiments):
+        yield Item(EXPERIMENTS, f"{key} {rows.experiments[key]['name']}", 0, None, key)
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -37,6 +37,7 @@ def test_finished_training_is_not_resumed(tmp_path: Path) -> None:
     make(tmp_path, "finished", "epoch-000001", "finished")
     [item] = checkpoint_garbage(tmp_path, {}, set())
     assert (item.kind, item.size) == (KIND, 20)
+    assert item.remove
     item.remove()
     assert list((tmp_path / ".checkpoints").iterdir()) == []
 
@@ -73,6 +74,7 @@ def test_what_is_no_folder_goes(tmp_path: Path) -> None:
         ".checkpoints/new/damaged-epoch-000002"
     ]
     for item in items:
+        assert item.remove
         item.remove()
     assert [path.name for path in (tmp_path / ".checkpoints").iterdir()] == ["new"]
     assert [path.name for path in (tmp_path / ".checkpoints/new").iterdir()] == ["epoch-000001"]

@@ -24,6 +24,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert size_of(tmp_path / "a") < 1000
     item = file_item("files", tmp_path / "a", tmp_path)
     assert item.name == "a"
+    assert item.remove
     item.remove()
     remove_path(tmp_path / "link")
     remove_path(tmp_path / "link")
@@ -38,4 +39,5 @@ def test_folder_whose_removal_was_killed_is_found(tmp_path: Path) -> None:
     assert item.name == ".removed-a"
     remove_path(tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+    assert item.remove
     item.remove()

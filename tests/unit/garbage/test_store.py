@@ -1,7 +1,5 @@
 """In real stores; each run and model has a file, as those of a training have."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -11,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, ViewType
 
-from pipeline.garbage import store
+from pipeline.garbage.collection import remove_garbage
 from pipeline.garbage.items import Item
 from pipeline.garbage.store import ARTIFACTS, EXPERIMENTS, MODELS, RUNS, kept_runs, store_garbage
 from pipeline.system import process
@@ -23,7 +21,7 @@ Find = Callable[[], list[Item]]
 @pytest.fixture
 def find(tracked: Path) -> Find:
     """Find the garbage in the store of a repository."""
-    return lambda: store_garbage(tracked, f"sqlite:///{tracked}/mlflow.db")[0]
+    return lambda: store_garbage(tracked)[0]
 
 
 def make_run(status: str = "FINISHED", tags: dict[str, str] | None = None) -> str:
@@ -59,9 +57,8 @@ def listed(items: list[Item]) -> set[tuple[str, str, int]]:
     return {(item.kind, item.name.split()[0], item.size) for item in items}
 
 
-def remove(items: list[Item]) -> None:
-    for item in items:
-        item.remove()
+def remove(items: list[Item], root: Path) -> None:
+    assert remove_garbage(items, root) == 0
 
 
 def all_runs() -> set[str]:
@@ -79,7 +76,7 @@ def test_deleted_run_goes_with_its_model_and_files(
     assert find() == []
     MlflowClient().delete_run(deleted)
     assert listed(find()) == {(RUNS, deleted, 100), (MODELS, model.model_id, 200)}
-    remove(find())
+    remove(find(), tracked)
     assert find() == []
     assert all_runs() == {kept}
     found = {path.name for path in (tracked / "mlruns").rglob("*") if path.is_file()}
@@ -96,11 +93,11 @@ def test_registered_model_keeps_its_deleted_run(tracked: Path, tmp_path: Path, f
     MlflowClient().set_registered_model_alias("digits-classifier", "champion", "1")
     for deleted in (run, other):
         MlflowClient().delete_run(deleted)
-    items, rows = store_garbage(tracked, f"sqlite:///{tracked}/mlflow.db")
+    items, rows = store_garbage(tracked)
     assert listed(items) == {(RUNS, other, 100)}
     [line] = kept_runs(rows)
     assert line == f"run {run} is deleted, but a registered model, a commit or a sweep uses it"
-    remove(items)
+    remove(items, tracked)
     path = mlflow.artifacts.download_artifacts("models:/digits-classifier@champion")
     assert (Path(path) / "data/model.keras").is_file()
 
@@ -151,7 +148,7 @@ def test_models_without_a_run_and_unfinished_ones_go(
     ]
     MlflowClient().delete_logged_model(garbage[-1].model_id)
     assert listed(find()) == {(MODELS, model.model_id, 200) for model in garbage}
-    remove(find())
+    remove(find(), tracked)
     assert find() == []
     assert len(list((tracked / "mlruns/models").iterdir())) == 3
 
@@ -159,19 +156,19 @@ def test_models_without_a_run_and_unfinished_ones_go(
 def test_deleted_run_of_a_live_process_stays(tracked: Path, find: Find) -> None:
     run = make_run("RUNNING", process.identity())
     MlflowClient().delete_run(run)
-    items, rows = store_garbage(tracked, f"sqlite:///{tracked}/mlflow.db")
+    items, rows = store_garbage(tracked)
     assert items == []
     assert kept_runs(rows) == [f"run {run} is deleted, but its process may be running"]
 
 
-def test_restored_run_stays(find: Find) -> None:
+def test_restored_run_stays(tracked: Path, find: Find) -> None:
     restored, deleted = make_run(), make_run()
     for run in (restored, deleted):
         MlflowClient().delete_run(run)
     items = find()
     assert len(items) == 2
     MlflowClient().restore_run(restored)
-    remove(items)
+    remove(items, tracked)
     assert all_runs() == {restored}
     assert find() == []
 
@@ -185,24 +182,25 @@ def test_folders_without_a_row_go(tracked: Path, find: Find) -> None:
     (tracked / "mlruns" / orphan / "artifacts/a.txt").write_text("x" * 7)
     names = {f"mlruns/{orphan}": 7, f"mlruns/{empty}": 0, f"mlruns/models/{model}": 0}
     assert listed(find()) == {(ARTIFACTS, name, size) for name, size in names.items()}
-    remove(find())
+    remove(find(), tracked)
     assert {path.name for path in (tracked / "mlruns").iterdir()} == {run, *others}
 
 
-def test_run_of_a_copied_project_loses_only_the_copy(
-    tracked: Path, find: Find, monkeypatch: pytest.MonkeyPatch
+def test_copied_project_removes_nothing_of_the_original(
+    tracked: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows of a copy name the folders of the original."""
     run = make_run()
     MlflowClient().delete_run(run)
     copy = tracked / "copy"
-    (copy / "mlruns" / run / "artifacts").mkdir(parents=True)
+    (copy / "mlruns").mkdir(parents=True)
     (copy / "mlflow.db").write_bytes((tracked / "mlflow.db").read_bytes())
-    monkeypatch.setenv("DVC_ROOT", str(copy))
-    remove(store_garbage(copy, f"sqlite:///{copy}/mlflow.db")[0])
-    assert not (copy / "mlruns" / run).exists()
-    assert (tracked / "mlruns" / run / "artifacts/a.txt").exists()
-    assert [item.kind for item in find()] == [RUNS]
+    items, rows = store_garbage(copy)
+    assert items == []
+    assert kept_runs(rows) == [
+        f"run {run} is deleted, but its artifacts are not in mlruns/ of this folder"
+    ]
+    assert [item.kind for item in store_garbage(tracked)[0]] == [RUNS]
 
 
 def test_deleted_experiment_goes_if_nothing_of_it_stays(tracked: Path, find: Find) -> None:
@@ -214,45 +212,46 @@ def test_deleted_experiment_goes_if_nothing_of_it_stays(tracked: Path, find: Fin
     client.restore_run(run)
     assert find() == []
     client.delete_run(run)
-    remove(find())
+    remove(find(), tracked)
     assert client.search_experiments(ViewType.DELETED_ONLY) == []
     assert client.get_experiment_by_name("Default")
 
 
 KILLED_AT_THE_FIRST_FILE = """
-import os, shutil, signal, sys
+import os, shutil, signal
 from pathlib import Path
-from pipeline.garbage.store import store_garbage
 def rmtree(path):
     next(path for path in Path(path).rglob("*") if path.is_file()).unlink()
     os.kill(os.getpid(), signal.SIGKILL)
 shutil.rmtree = rmtree
-root = Path(sys.argv[1])
-store_garbage(root, f"sqlite:///{root}/mlflow.db")[0][0].remove()
 """
 
 
-def test_removal_that_was_killed_is_finished_by_the_next(tracked: Path, find: Find) -> None:
+def test_removal_that_was_killed_is_finished_by_the_next(
+    tracked: Path, tmp_path: Path, find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept, run = make_run(), make_run()
     MlflowClient().log_text(run, "x", "b.txt")
     MlflowClient().delete_run(run)
-    command = [sys.executable, "-c", KILLED_AT_THE_FIRST_FILE, str(tracked)]
-    assert subprocess.run(command, check=False).returncode == -9
-    assert not (tracked / "mlruns" / run).exists()
-    assert all_runs() == {kept, run}
-    remove(find())
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/sitecustomize.py").write_text(KILLED_AT_THE_FIRST_FILE)
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path / "code"))
+        assert remove_garbage(find(), tracked) == 1
+    assert len(list((tracked / "mlruns").rglob("*.txt"))) < 3
+    assert {kept, run} <= all_runs()
+    remove(find(), tracked)
     assert find() == []
     assert all_runs() == {kept}
-    assert [path.name for path in (tracked / "mlruns").iterdir()] == [kept]
+    assert [path.name for path in (tracked / "mlruns").iterdir() if path.name != "models"] == [kept]
 
 
-def test_rows_are_read_again_before_each_removal(
-    find: Find, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_model_that_was_registered_after_the_list_stays(
+    tracked: Path, tmp_path: Path, find: Find
 ) -> None:
     """The list may be old, because a person has read it."""
-    monkeypatch.setattr(store, "_FRESH", 0.0)
     model = make_model(tmp_path / "m", None)
     items = find()
     mlflow.register_model(f"models:/{model.model_id}", "digits-classifier")
-    remove(items)
+    remove(items, tracked)
     assert MlflowClient().get_logged_model(model.model_id)

@@ -37,6 +37,7 @@ def test_data_without_a_sweep_and_locks_of_ended_trials_go(root: Path) -> None:
     expected = {(DATA, str(unused.relative_to(root)), 50), (LOCKS, "1 of depth", 0)}
     assert {(item.kind, item.name, item.size) for item in garbage(root)} == expected
     for item in garbage(root):
+        assert item.remove
         item.remove()
     assert garbage(root) == []
     assert [path.name for path in (root / ".sweeps/.data").iterdir()] == [
@@ -48,6 +49,7 @@ def test_data_without_a_sweep_and_locks_of_ended_trials_go(root: Path) -> None:
 def test_locks_of_a_sweep_that_was_started_stay(root: Path) -> None:
     [locks] = [item for item in garbage(root) if item.kind == LOCKS]
     with FileLock(root / ".sweeps/depth/sweep.lock"):
+        assert locks.remove
         locks.remove()
     assert len(list((root / ".sweeps/depth/locks").iterdir())) == 2
 

@@ -26,6 +26,7 @@ def test_what_killed_commands_left_goes(tmp_path: Path, monkeypatch: pytest.Monk
     items = list(temporary_garbage(root))
     assert len(items) == len(left) + 1
     for item in items:
+        assert item.remove
         item.remove()
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     assert files == {*kept}
