@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.request import url2pathname
 
 from mlflow.entities import LoggedModelStatus
-from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline.garbage.names import ids_in, named_ids
 from pipeline.system import process
@@ -48,7 +48,9 @@ class Rows:
         """
         row = self.runs.get(key) or self.models[key]
         location = row["artifact_uri" if key in self.runs else "artifact_location"]
-        folder = Path(local_file_uri_to_path(location)).parent
+        if location.startswith("file://"):
+            location = url2pathname(location.removeprefix("file://"))
+        folder = Path(location).parent
         return folder if folder.is_relative_to(self.artifacts) and folder.name == key else None
 
     @cached_property
