@@ -179,6 +179,11 @@ lock: $(READY)  ## update the locks from pyproject.toml
 			--custom-compile-command "make lock" --output-file $$file || exit; \
 	done
 
+# In a terminal it asks before it removes anything.
+.PHONY: gc
+gc: $(READY)  ## remove what nothing names any more, after listing it: make gc [DRY_RUN=1 | YES=1]
+	@python -m pipeline.gc $(if $(DRY_RUN),--dry-run) $(if $(YES),--yes)
+
 .PHONY: clean
 clean:  ## remove the files that the pipeline made; keep the MLflow store, DVC's cache and .venv
 	git clean -qfdX models reports  # keeps the metrics, which are in git

@@ -20,6 +20,7 @@ DVC has a similar table of its experiments, with what params.yaml changes:
 
 import difflib
 import shutil
+import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
@@ -31,8 +32,8 @@ DIFFERENCES = Path("build/differences.png")
 _WIDTH = 120  # of the table, where the terminal does not tell its own
 
 
-def main() -> None:
-    """Print the table, and write the picture."""
+def main() -> int:
+    """Print the table, and write the picture. Return 1 if a file is damaged, else 0."""
     parser = ArgumentParser(
         "python -m pipeline.compare",
         description=__doc__,
@@ -48,7 +49,9 @@ def main() -> None:
         workspace_and_experiments,
     )
     from pipeline.comparison.table import make_table
+    from pipeline.system.dvc import read_config
 
+    read_config()
     results = [] if names else workspace_and_experiments()
     for name in names:
         revision = find_revision(name)
@@ -72,11 +75,15 @@ def main() -> None:
     if any(result.history for result in results):
         draw_curves(results, CURVES)
         print(f"\nThe curves by epoch: {CURVES}")
-    if len(names) == len(results) == 2:
+    damaged = [result for result in results if result.problem]
+    for result in damaged:
+        print(f"error: {result.name}: {result.problem}", file=sys.stderr)
+    if len(names) == len(results) == 2 and not damaged:
         # TensorFlow takes five seconds.
         from pipeline.comparison.answers import print_differences
 
         print_differences(results[0], results[1], Path("data/prepared"), DIFFERENCES)
+    return 1 if damaged else 0
 
 
 if __name__ == "__main__":

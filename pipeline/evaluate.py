@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline.config.yaml_files import load_config
 from pipeline.system import cli
+from pipeline.training.history import VALIDATION_METRICS, read_history, read_metrics
 
 
 def main() -> None:
@@ -12,6 +13,9 @@ def main() -> None:
     cli.no_arguments(__doc__)
     cfg = load_config(Path("composed.yaml"))
     prepared, models, reports = Path("data/prepared"), Path("models"), Path("reports")
+    # The MLflow run may need them. If they are damaged, nothing is written.
+    read_metrics(models / "metrics.json", VALIDATION_METRICS)
+    read_history(models / "history.csv")
 
     from pipeline.artifacts.keras_file import load_model
     from pipeline.data.labels import class_names

@@ -22,7 +22,7 @@ from pipeline.sweeps.task import SWEEPS_FOLDER
 from pipeline.sweeps.trials import HISTORY, OVERRIDES, THREADS, best_trial, finished_trials
 from pipeline.system import cli
 from pipeline.system.errors import UserError, nearest
-from pipeline.system.files import write_text
+from pipeline.system.files import TEMPORARY, write_text
 from pipeline.system.processor import cpu
 from pipeline.training.history import best_epoch
 
@@ -69,7 +69,7 @@ def _preset(name: str, overrides: list[str], head: str) -> str:
     """
     wanted = compose(overrides)
     picked = [{f"override /{group}": file} for group, file in group_choices(overrides).items()]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         conf = Path(folder) / CONF.name
         shutil.copytree(CONF, conf)
         path = conf / "experiment" / f"{name}.yaml"

@@ -4,45 +4,32 @@ import os
 import subprocess
 from pathlib import Path
 
-import yaml
-
 from pipeline.system import cli
+from pipeline.system.dvc import LOCK, is_complete, read_config, read_lock
 from pipeline.system.errors import UserError
 from pipeline.system.files import write_text
 
-LOCK = Path("dvc.lock")
 
-
-def is_readable(text: str) -> bool:
-    """Whether the text of a dvc.lock is complete: each stage has a command, each file a digest."""
-    try:
-        for stage in yaml.safe_load(text)["stages"].values():
-            files = [*stage.get("deps", []), *stage.get("outs", [])]
-            if "cmd" not in stage or not all(file["path"] and file["md5"] for file in files):
-                return False
-    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return False
-    return True
-
-
-def _check_git() -> None:
+def _check_git(config: str) -> None:
     """DVC needs a git repository, which an unpacked archive of the project is not.
+
+    Args:
+        config: the text of DVC's configuration files.
 
     Raises:
         UserError: when there is none, and DVC is not configured to run without git.
     """
     command, english = ["git", "rev-parse", "--git-dir"], {**os.environ, "LC_ALL": "C"}
     found = subprocess.run(command, env=english, capture_output=True, text=True, check=False)
-    configured = [path.read_text() for path in Path(".dvc").glob("config*")]
-    if (
-        configured
-        and "not a git repository" in found.stderr
-        and "no_scm" not in "".join(configured)
-    ):
+    if config and "not a git repository" in found.stderr and "no_scm" not in config:
         raise UserError(
             "DVC needs a git repository: run `git init && git add --all && git commit -m Import`, "
             "or `dvc config --local core.no_scm true`"
         )
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
 
 
 def main() -> None:
@@ -52,16 +39,18 @@ def main() -> None:
     test then fails.
     """
     cli.no_arguments(__doc__)
-    _check_git()
-    if not LOCK.exists() or is_readable(LOCK.read_text("utf-8", errors="replace")):
+    _check_git(read_config())
+    if _is_empty_folder(LOCK):
+        LOCK.rmdir()
+    elif (text := read_lock()) is None or is_complete(text):
         return
     command = ["git", "show", f"HEAD:./{LOCK}"]
     committed = subprocess.run(command, capture_output=True, text=True, check=False)
-    if committed.returncode == 0 and is_readable(committed.stdout):
+    if committed.returncode == 0 and is_complete(committed.stdout):
         write_text(LOCK, committed.stdout)
         print(f"{LOCK} was unreadable: restored from git")
     else:
-        LOCK.unlink()
+        LOCK.unlink(missing_ok=True)
         print(f"{LOCK} was unreadable: removed; DVC restores outputs from its run-cache")
 
 

@@ -9,14 +9,13 @@ Examples:
 """
 
 import re
-import subprocess
-import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from pipeline.config.stages import output_paths, stage_names
 from pipeline.system import cli
-from pipeline.system.errors import UserError, one_line
+from pipeline.system.dvc import LOCK, failure, read_config, read_lock, run_dvc
+from pipeline.system.errors import UserError
 from pipeline.system.git import ask_git, file_names, git
 from pipeline.system.killed_run import (
     check_processes,
@@ -28,7 +27,6 @@ from pipeline.system.killed_run import (
 )
 
 PARAMS = "params.yaml"
-LOCK = "dvc.lock"
 _IN_PROGRESS = {
     "MERGE_HEAD": "merge",
     "CHERRY_PICK_HEAD": "cherry-pick",
@@ -60,7 +58,7 @@ def check_repository(revision: str) -> None:
 def restore(revision: str) -> None:
     """Restore params.yaml, dvc.lock and outputs in git from a commit; say what that undoes."""
     outputs = file_names("ls-files", "-z", "--", *output_paths())
-    for name in (PARAMS, LOCK, *outputs):
+    for name in (PARAMS, str(LOCK), *outputs):
         committed = bool(git("ls-tree", revision, "--", name))
         same = committed and not git("diff", "--name-only", revision, "--", name)
         if Path(name).is_file() and not same and name not in outputs:
@@ -84,21 +82,17 @@ def check_out_outputs() -> None:
     Raises:
         UserError: when DVC fails.
     """
-    if not Path(LOCK).is_file():
+    if not LOCK.is_file():
         print(f"the commit has no {LOCK}: `make repro` makes the outputs")
         return
-    command = [sys.executable, "-m", "dvc", "checkout", "--force"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = run_dvc("checkout", "--force")
     if not result.returncode:
         print("outputs: restored from DVC's cache")
     elif match := re.search(r"following targets:\n(.*?)\nIs your cache", result.stderr, re.S):
         missing = ", ".join(sorted(match[1].split("\n")))
         print(f"not in DVC's cache: {missing}; `make repro` makes them")
     else:
-        errors = re.findall(r"^ERROR: (.*)", result.stderr, flags=re.M)
-        raise UserError(
-            f"`dvc checkout` failed: {errors[0] if errors else one_line(result.stderr)}"
-        )
+        raise UserError(f"`dvc checkout` failed: {failure(result)}")
 
 
 def main() -> None:
@@ -109,6 +103,8 @@ def main() -> None:
     )
     revision = parser.parse_args().revision
     check_repository(revision)
+    read_config()
+    read_lock()
     top = Path(git("rev-parse", "--show-toplevel"))
     elsewhere = check_processes(Path.cwd(), {f"pipeline.{stage}" for stage in stage_names()})
     remove_git_locks(top)
@@ -122,7 +118,7 @@ def main() -> None:
     restore(revision)
     check_out_outputs()
     edited = file_names("diff", "--name-only", "-z", "--relative", "HEAD")
-    if kept := [name for name in edited if name not in (PARAMS, LOCK, *output_paths())]:
+    if kept := [name for name in edited if name not in (PARAMS, str(LOCK), *output_paths())]:
         print(f"not changed: your edits to {', '.join(kept)}")
 
 

@@ -1,11 +1,10 @@
 """Log the workspace's test results to MLflow, after the store was unavailable in `evaluate`."""
 
-import json
 from pathlib import Path
 
 from pipeline.config.yaml_files import load_config
 from pipeline.system import cli
-from pipeline.system.errors import UserError
+from pipeline.training.history import TEST_METRICS, read_metrics
 
 
 def main() -> None:
@@ -13,10 +12,7 @@ def main() -> None:
     cli.no_arguments(__doc__)
     cfg = load_config(Path("composed.yaml"))
     reports = Path("reports")
-    try:
-        metrics = json.loads((reports / "metrics.json").read_text())
-    except FileNotFoundError:
-        raise UserError(f"{reports}/metrics.json is missing: run `dvc repro` first") from None
+    metrics = read_metrics(reports / "metrics.json", TEST_METRICS)
 
     from pipeline.system.determinism import configure_tensorflow
     from pipeline.training.run_completion import log_evaluation

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -15,7 +14,9 @@ from pipeline.config.paths import REPOSITORY
 from pipeline.config.stages import stage_names
 from pipeline.reproduction.stages import run_stages, stage_commands
 from pipeline.system import cli
-from pipeline.system.errors import UserError, one_line
+from pipeline.system.dvc import LOCK, failure, is_complete, read_config, read_lock, run_dvc
+from pipeline.system.errors import UserError
+from pipeline.system.files import TEMPORARY
 
 
 def differing(lock: dict[str, Any], made: Path, cache: Path) -> tuple[list[str], list[str]]:
@@ -70,16 +71,11 @@ def _md5_of_folder(folder: Path) -> str:
 
 def _check_inputs() -> None:
     """Raise UserError when code or settings have changed since dvc.lock was written."""
-    result = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--json"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = run_dvc("status", "--json")
     try:
         changes = json.loads(result.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        raise UserError(f"`dvc status` failed: {one_line(result.stderr)}") from None
+        raise UserError(f"`dvc status` failed: {failure(result)}") from None
     edited = {
         name
         for entries in changes.values()
@@ -97,26 +93,38 @@ def _check_inputs() -> None:
 
 def _cache_folder() -> Path:
     """The folder of DVC's cache."""
-    result = subprocess.run(
-        [sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=True
-    )
+    result = run_dvc("cache", "dir")
+    if result.returncode:
+        raise UserError(f"`dvc cache dir` failed: {failure(result)}")
     return Path(result.stdout.strip()) / "files" / "md5"
+
+
+def _read_lock() -> dict[str, Any]:
+    """The content of dvc.lock, which has all stages."""
+    text = read_lock()
+    if text is None:
+        raise UserError(f"there is no {LOCK}: run `dvc repro` first")
+    if not is_complete(text):
+        raise UserError(f"{LOCK} is damaged: `make repro` restores it")
+    lock: dict[str, Any] = yaml.safe_load(text)
+    recorded = lock["stages"]
+    if missing := [name for name in stage_names() if not recorded.get(name, {}).get("outs")]:
+        raise UserError(f"{LOCK} has no outputs of {', '.join(missing)}: run `dvc repro` first")
+    return lock
 
 
 def main() -> int:
     """Print the files that differ. Return 1 if there are any, else 0."""
     cli.no_arguments(__doc__)
-    try:
-        lock = yaml.safe_load(Path("dvc.lock").read_text())
-    except FileNotFoundError:
-        raise UserError("there is no dvc.lock: run `dvc repro` first") from None
+    read_config()
+    lock = _read_lock()
     _check_inputs()
     if compose(params=Path("params.yaml")).train.init_from:
         raise UserError("cannot verify: train.init_from names a model that may have changed")
 
     cache = _cache_folder()
     params = Path("params.yaml").read_bytes()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         made = Path(folder)
         (made / "params.yaml").write_bytes(params)
         run_stages(stage_commands(REPOSITORY), made, REPOSITORY, Path(sys.executable).parent)

@@ -16,14 +16,14 @@ import keras
 from pipeline.artifacts.inspection import check_config, declared_sizes, inspect_file
 from pipeline.artifacts.own_code import REGISTER
 from pipeline.system.errors import UserError, one_line
-from pipeline.system.files import atomic_write
+from pipeline.system.files import TEMPORARY, atomic_write
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can store
 
 
 def save_model(model: keras.Model, path: Path) -> None:
     """Write a .keras file, atomically and in canonical form. `keras.models.load_model` reads it."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(prefix=TEMPORARY) as folder:
         saved = Path(folder) / "model.keras"  # Keras can only save to a path
         model.save(saved)
         content = canonical(saved.read_bytes())

@@ -5,7 +5,6 @@ MLflow's own loaders would run code that a model contains, including pickles.
 
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,9 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from pipeline.config.paths import DEFAULT_MODEL, repository_root
+from pipeline.system.dvc import LOCK, failure, is_complete, read_config, read_lock, run_dvc
 from pipeline.system.errors import UserError, one_line
+from pipeline.system.files import TEMPORARY
 from pipeline.tracking.store import use_store
 
 
@@ -32,7 +33,7 @@ def resolve_model(uri: str) -> Iterator[Path]:
     Raises:
         UserError: when there is no such model. The message says where it was looked for.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         if uri.startswith(("runs:/", "models:/")):
             yield _from_mlflow(uri, Path(folder))
         elif uri.startswith("git:"):
@@ -102,13 +103,12 @@ def _from_mlflow(uri: str, folder: Path) -> Path:
 def _from_dvc(revision: str, folder: Path) -> Path:
     """The file models/model.keras of a git revision; "" means the workspace's dvc.lock."""
     path = folder / "model.keras"
+    read_config()
     repository = repository_root() if revision else Path()
-    command = [sys.executable, "-m", "dvc", "get", str(repository), DEFAULT_MODEL]
-    command += ["--out", str(path), *([f"--rev={revision}"] if revision else [])]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    revisions = [f"--rev={revision}"] if revision else []
+    result = run_dvc("get", str(repository), DEFAULT_MODEL, "--out", str(path), *revisions)
     if result.returncode:
-        errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR: ")]
-        raise UserError(_dvc_failure(revision, "".join(errors[-1:]).removeprefix("ERROR: ")))
+        raise UserError(_dvc_failure(revision, failure(result)))
     return path
 
 
@@ -123,7 +123,10 @@ def _dvc_failure(revision: str, reason: str) -> str:
         return f"git:{revision} needs git, but {repository_root()} is not a git repository"
     if "unknown Git revision" in reason:
         return f"there is no git revision {revision!r}"
-    if not revision and DEFAULT_MODEL in Path("dvc.lock").read_text():
+    lock = read_lock() or ""
+    if not revision and not is_complete(lock):
+        return f"there is no {DEFAULT_MODEL}, and {LOCK} is damaged: run `make repro`"
+    if not revision and DEFAULT_MODEL in lock:
         return (
             "the model of dvc.lock is not in DVC's cache: `make repro` trains it, and `dvc pull` "
             "gets it if there is a remote"

@@ -26,6 +26,7 @@ class Result:
         model: the URI of the model; "" if there is none.
         data: a digest of the training and validation images, as `data_digest` computes it or as
             dvc.lock has it; "" if it is not known.
+        problem: which file is damaged, and what to do; "" if none is.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Result:
     state: str = ""
     model: str = ""
     data: str = ""
+    problem: str = ""
 
     def metric(self, name: str) -> float:
         """A metric of the best epoch or of the test images; NaN if there is none."""

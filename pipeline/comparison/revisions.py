@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,12 @@ import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 
-from pipeline.comparison.result import VALIDATION, Result, as_settings
+from pipeline.comparison.result import Result, as_settings
 from pipeline.config.paths import DEFAULT_MODEL
+from pipeline.system.dvc import failure, run_dvc
 from pipeline.system.errors import UserError, one_line
 from pipeline.system.git import ask_git
-from pipeline.training.history import parse_history
+from pipeline.training.history import parse_history, parse_metrics
 
 WORKSPACE = "workspace"
 Read = Callable[[str], str]  # the text of a file, by its path; raises OSError if there is none
@@ -23,10 +23,9 @@ Read = Callable[[str], str]  # the text of a file, by its path; raises OSError i
 
 def workspace_and_experiments() -> list[Result]:
     """The rows of `dvc exp show`: the workspace, HEAD, and the experiments that started from it."""
-    command = [sys.executable, "-m", "dvc", "exp", "show", "--json"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    shown = run_dvc("exp", "show", "--json")
     if shown.returncode:
-        raise UserError(f"`dvc exp show` failed: {one_line(shown.stderr)}")
+        raise UserError(f"`dvc exp show` failed: {failure(shown)}")
     found = [_workspace()]
     for commit in json.loads(shown.stdout)[1:]:  # the first is the workspace
         found.append(_revision("HEAD", commit["rev"]))
@@ -98,21 +97,20 @@ def _reader(revision: str) -> Read:
 
 def _result(name: str, read: Read, model: str) -> Result:
     """The result that the files of a revision or of the workspace hold, and its model's URI."""
+    path = "models/history.csv"
     try:
-        history = parse_history(read("models/history.csv"))
-        if not history or not history[0].keys() >= VALIDATION:
-            raise ValueError("no epochs")
-        test = {
-            key: float(value) for key, value in json.loads(read("reports/metrics.json")).items()
-        }
-        stages = yaml.safe_load(read("dvc.lock"))["stages"]
+        history = parse_history(read(path))
+        test = parse_metrics(read(path := "reports/metrics.json"), ("test_accuracy",))
+        stages = yaml.safe_load(read(path := "dvc.lock"))["stages"]
         params = [stage.get("params", {}) for stage in stages.values()]
         chosen = stages.get("compose", {}).get("params", {}).get("params.yaml") or {}
         inputs = {dep["path"]: dep["md5"] for dep in stages["train"].get("deps", [])}
-    except (OSError, DvcException):
+    except (FileNotFoundError, DvcException):
         return Result(name, state="no results")
-    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
-        return Result(name, state="unreadable")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+        detail = f": {one_line(error)}" if isinstance(error, OSError | ValueError) else ""
+        mend = "; `make repro` restores it" if name == WORKSPACE else ""
+        return Result(name, state="unreadable", problem=f"{path} is damaged{detail}{mend}")
     sections = [as_settings(files.get("composed.yaml") or {}) for files in params]
     settings = {key: value for section in sections for key, value in section.items()}
     # A choice has the name of its file: two models may have the same `_target_`.

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from pipeline.config.paths import REPOSITORY
+from pipeline.system.errors import UserError, one_line
 
 
 def stage_names() -> list[str]:
@@ -52,9 +53,17 @@ def tracked_keys() -> list[str]:
 
 
 def _stages() -> dict[str, Any]:
-    return _parse((REPOSITORY / "dvc.yaml").read_text())
+    try:
+        return _parse((REPOSITORY / "dvc.yaml").read_text("utf-8"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise UserError(
+            f"dvc.yaml cannot be read: {one_line(error)}; "
+            "`git restore dvc.yaml` restores the one of the last commit"
+        ) from None
 
 
 @cache  # a sweep composes, and so reads this file, hundreds of times
 def _parse(text: str) -> dict[str, Any]:
-    return yaml.safe_load(text)["stages"]
+    stages: dict[str, Any] = yaml.safe_load(text)["stages"]
+    stages.keys()  # an AttributeError unless they have names
+    return stages

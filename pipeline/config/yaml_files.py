@@ -46,9 +46,15 @@ def load_config(path: Path) -> Config:
     """Read a composed configuration.
 
     Raises:
-        UserError: when the file is missing, or its content does not fit this version's schema.
+        UserError: when the file is missing or damaged, or its content does not fit this version's
+            schema.
     """
-    values = read_yaml(path, "run `dvc repro compose` first")
+    try:
+        values = read_yaml(path, "run `dvc repro compose` first")
+    except UserError as error:
+        if not path.exists():
+            raise
+        raise UserError(f"{error}; `dvc repro compose` writes it again") from None
     return validate(Config, values, lambda _: str(path))
 
 

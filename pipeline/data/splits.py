@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.system.errors import UserError
+from pipeline.system.errors import UserError, one_line
 from pipeline.system.files import atomic_write, sha256
 
 
@@ -36,17 +36,21 @@ def load_split(prepared: Path, name: str) -> Split:
     """Memory-map a split.
 
     Raises:
-        UserError: when a file is missing or is not a .npy file.
+        UserError: when a file is missing, or has no images or no labels.
     """
     arrays = []
-    for part in ("images", "labels"):
+    for part, ndim in (("images", 3), ("labels", 1)):
         path = prepared / f"{name}_{part}.npy"
         try:
             arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
         except FileNotFoundError:
             raise _missing(path) from None
-        except (ValueError, EOFError) as error:  # EOFError: an empty file
-            raise UserError(f"{path}: {error}; run `dvc repro -f prepare`") from None
+        except (OSError, ValueError, EOFError) as error:  # EOFError: an empty file
+            raise _damaged(path, error) from None
+        if arrays[-1].dtype != np.uint8 or arrays[-1].ndim != ndim:
+            raise _damaged(path, f"{arrays[-1].ndim} dimensions of {arrays[-1].dtype}")
+    if len(arrays[0]) != len(arrays[1]):
+        raise _damaged(path, f"{len(arrays[1])} labels for {len(arrays[0])} images")
     return Split(*arrays)
 
 
@@ -54,11 +58,14 @@ def load_stats(prepared: Path) -> dict[str, Any]:
     """Read stats.json: image size, number of classes, counts."""
     path = prepared / "stats.json"
     try:
-        return json.loads(path.read_text())
+        stats: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if not stats.keys() >= {"height", "width", "num_classes", "images"}:
+            raise ValueError("it has no size or number of images")
     except FileNotFoundError:
         raise _missing(path) from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}; run `dvc repro -f prepare`") from None
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise _damaged(path, error) from None
+    return stats
 
 
 def check_class_names(names: Sequence[str] | None, classes: int) -> None:
@@ -85,7 +92,7 @@ def data_digest(prepared: Path, splits: Sequence[str] = ("train", "validation"))
     The validation results of two runs can be compared if their digests are equal.
 
     Raises:
-        UserError: when a file is missing.
+        UserError: when a file is missing or cannot be read.
     """
     result = hashlib.sha256()
     for split in splits:
@@ -95,8 +102,16 @@ def data_digest(prepared: Path, splits: Sequence[str] = ("train", "validation"))
                 result.update(f"{sha256(prepared / name)}  {name}\n".encode())
             except FileNotFoundError:
                 raise _missing(prepared / name) from None
+            except OSError as error:
+                raise _damaged(prepared / name, error) from None
     return result.hexdigest()
 
 
 def _missing(path: Path) -> UserError:
     return UserError(f"{path} is missing: run `dvc repro prepare` first")
+
+
+def _damaged(path: Path, problem: object) -> UserError:
+    if isinstance(problem, OSError):
+        problem = problem.strerror
+    return UserError(f"{path} is damaged: {one_line(problem)}; run `dvc repro -f prepare`")

@@ -56,12 +56,17 @@ def build_data(cfg: Config) -> Path:
     Returns:
         The folder of the prepared data.
     """
-    key = json.dumps([cfg.data.model_dump(), cfg.prepare.model_dump()], sort_keys=True)
-    name = hashlib.sha256(key.encode()).hexdigest()[:12]
-    folder = repository_root() / SWEEPS_FOLDER / ".data" / name
+    folder = data_folder(cfg)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "build.lock"):
         if not is_prepared(folder / "prepared"):
             fetch(cfg.data, cfg.fetch, folder / "raw")
             prepare(cfg.data, cfg.prepare, folder / "raw", folder / "prepared")
     return folder / "prepared"
+
+
+def data_folder(cfg: Config) -> Path:
+    """Where `build_data` keeps the data of a configuration."""
+    key = json.dumps([cfg.data.model_dump(), cfg.prepare.model_dump()], sort_keys=True)
+    name = hashlib.sha256(key.encode()).hexdigest()[:12]
+    return repository_root() / SWEEPS_FOLDER / ".data" / name

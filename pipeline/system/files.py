@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+TEMPORARY = "mnist-pipeline-"  # prefix of a temporary folder; `make gc` finds it after a kill
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:

@@ -14,6 +14,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from pipeline.data.splits import load_split, load_stats
+from pipeline.system.files import TEMPORARY
 from pipeline.system.versions import tensorflow_requirement
 
 
@@ -34,7 +35,7 @@ def log_model_file(run: Run, model: keras.Model, path: Path, prepared: Path) -> 
         run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params
     )
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory(prefix=TEMPORARY) as folder:
         mlflow.keras.save_model(
             model,
             folder,

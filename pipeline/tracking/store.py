@@ -65,6 +65,11 @@ def has_store() -> bool:
     return path is None or path.exists()
 
 
+def is_local_store() -> bool:
+    """Whether the store is the one at the repository root."""
+    return sqlite_path(mlflow.get_tracking_uri()) == repository_root() / "mlflow.db"
+
+
 @contextmanager
 def mlflow_errors() -> Iterator[None]:
     """Turn the errors of MLflow and its database into a `UserError` of one line."""

@@ -1,12 +1,13 @@
 """The MLflow run of the train stage. `evaluate` adds the test results to it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import keras
 import mlflow
 from mlflow.entities import Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config
@@ -73,7 +74,8 @@ class TrainingRun(TrackedRun):
         if run.data.tags.get(MODEL_DIGEST) == sha256(path):
             return  # the training was killed after it had logged everything
         for unfinished in run.outputs.model_outputs if run.outputs else []:
-            client.delete_logged_model(unfinished.model_id)  # killed while writing it
+            with suppress(MlflowException):  # it is deleted already
+                client.delete_logged_model(unfinished.model_id)  # killed while writing it
         model_id = log_model_file(run, model, path, self.prepared)
         mlflow.log_metrics(
             # Other names, because val_loss and val_accuracy have a value for each epoch.

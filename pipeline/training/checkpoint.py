@@ -9,20 +9,24 @@ import hashlib
 import io
 import json
 import logging
+import os
 import shutil
 import time
+import zipfile
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.config.paths import repository_root
+from pipeline.config.paths import CHECKPOINTS, repository_root
 from pipeline.config.schema import Config
 from pipeline.config.stages import stage_code
 from pipeline.data.splits import data_digest
 from pipeline.system.determinism import gpus
+from pipeline.system.errors import UserError
 from pipeline.system.files import atomic_write, sha256, write_text
 from pipeline.system.processor import cpu, usable_cores
 from pipeline.system.versions import library_versions
@@ -30,7 +34,6 @@ from pipeline.training.history import Row
 
 Arrays = list[NDArray[Any]]
 
-_FOLDER = ".checkpoints"
 _KEPT = 2  # the newest, and the one before it in case the newest is damaged
 # The time between two checkpoints is at least this many times the time to write one. So checkpoints
 # take less than 3 % of a training.
@@ -72,7 +75,7 @@ class Checkpoints:
             prepared: folder of the prepared data.
             init: the model file that the training starts from.
         """
-        return cls(repository_root() / _FOLDER / fingerprint(cfg, prepared, init)[:32])
+        return cls(repository_root() / CHECKPOINTS / fingerprint(cfg, prepared, init)[:32])
 
     @property
     def id(self) -> str:
@@ -100,25 +103,56 @@ class Checkpoints:
         self._cost = self._saved_at - started
 
     def load(self) -> State | None:
-        """Load the newest undamaged checkpoint, if any. Rename damaged ones, with a warning."""
+        """Load the newest undamaged checkpoint, if any.
+
+        Rename damaged ones, folders and links to nothing, with a warning: they would be in the way
+        of new ones.
+        """
+        self._check_folder()
+        for path in self._paths():
+            if not path.is_file():
+                _set_aside(path)
         for path in reversed(self._paths()):
-            content = path.read_bytes()
-            if hashlib.sha256(content[32:]).digest() == content[:32]:
-                return _parse(content[32:])
-            damaged = path.with_name(f"damaged-{path.name}")
-            path.replace(damaged)
-            logging.warning("a checkpoint is damaged; it is kept as %s", damaged)
+            try:
+                return _parse(path.read_bytes())
+            # The file cannot be read, or it has other content than `save` wrote.
+            except (OSError, ValueError, LookupError, zipfile.BadZipFile):
+                _set_aside(path)
         return None
 
     def finish(self) -> None:
         """Mark the training as finished, so that `remove_finished` may remove its checkpoints."""
-        write_text(self.folder / "finished", "")
+        if not (marker := self.folder / "finished").exists():
+            write_text(marker, "")
+
+    def _check_folder(self) -> None:
+        """Raise UserError when the folder could not be created or read."""
+        for folder in (self.folder.parent, self.folder):
+            if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+                raise UserError(f"{folder} must be a folder of checkpoints: remove it")
+            if folder.is_dir() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                raise UserError(f"{folder} cannot be read or written: run `chmod u+rwx {folder}`")
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("epoch-*"))
 
 
+def _set_aside(path: Path) -> None:
+    """Rename a damaged checkpoint, and say so."""
+    aside = path.with_name(f"damaged-{path.name}")
+    for number in count(2):
+        if not aside.exists() and not aside.is_symlink():
+            break
+        aside = path.with_name(f"damaged-{path.name}-{number}")
+    path.replace(aside)
+    logging.warning("a checkpoint is damaged; it is kept as %s", aside)
+
+
 def _parse(content: bytes) -> State:
+    """The state that `save` wrote as bytes. ValueError if its digest is another."""
+    if hashlib.sha256(content[32:]).digest() != content[:32]:
+        raise ValueError("the digest differs")
+    content = content[32:]
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     return State(
@@ -136,7 +170,7 @@ def remove_finished() -> None:
     `evaluate` calls this, not `train`. If `train` is killed before DVC has recorded its outputs,
     DVC runs it again. The last checkpoint then saves the work, and the same MLflow run is resumed.
     """
-    for marker in (repository_root() / _FOLDER).glob("*/finished"):
+    for marker in (repository_root() / CHECKPOINTS).glob("*/finished"):
         shutil.rmtree(marker.parent, ignore_errors=True)
 
 

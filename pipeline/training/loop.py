@@ -118,12 +118,21 @@ def _train(
 
 
 def _resume(model: keras.Model, progress: Progress, checkpoints: Checkpoints) -> bool:
-    """Restore the newest checkpoint. Return whether there was one."""
+    """Restore the newest checkpoint. Return whether there was one.
+
+    Raises:
+        UserError: when it is not of this network, although its folder has the right name.
+    """
     state = checkpoints.load()
     if state is None:
         return False
-    assign(model.variables, state.variables)
-    assign(model.optimizer.variables, state.optimizer)
+    try:
+        assign(model.variables, state.variables)
+        assign(model.optimizer.variables, state.optimizer)
+    except ValueError:
+        raise UserError(
+            f"{checkpoints.folder} has checkpoints of another network: remove this folder"
+        ) from None
     progress.history, progress.best_weights = state.history, state.best
     return True
 

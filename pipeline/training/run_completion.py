@@ -1,6 +1,5 @@
 """Add the test results to the MLflow run of a trained model."""
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from pipeline.tracking.store import (
 from pipeline.tracking.tags import MODEL_ID
 from pipeline.tracking.training_run import training_run
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.history import read_history
+from pipeline.training.history import VALIDATION_METRICS, read_history, read_metrics
 
 
 def log_evaluation(
@@ -102,7 +101,8 @@ def _compare(answers: Answers, validation: Split, uri: str) -> Paired:
 def _restore_run(cfg: Config, prepared: Path, models: Path, threads: int) -> Run:
     """Write the run of a model whose training is not recorded in this store."""
     model = load_model(models / "model.keras")
-    metrics = json.loads((models / "metrics.json").read_text())
+    metrics = read_metrics(models / "metrics.json", VALIDATION_METRICS)
+    history = read_history(models / "history.csv")
     with initial_model(cfg.train.init_from) as init:
         checkpoints = Checkpoints.of(cfg, prepared, init)
         with training_run(
@@ -113,7 +113,7 @@ def _restore_run(cfg: Config, prepared: Path, models: Path, threads: int) -> Run
             resumable=checkpoints.folder.is_dir(),
             init=init,
         ) as training:
-            for row in read_history(models / "history.csv"):
+            for row in history:
                 training.log_epoch(int(row["epoch"]), row)
             training.log_model(model, models, metrics)
     if training.error:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pipeline.config.composition import compose
+from pipeline.config.yaml_files import save_config
 from tests.helpers.commands import assert_error, assert_help
 
 
@@ -22,3 +24,15 @@ def test_mistake_in_the_composed_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "composed.yaml").write_text("train: {}\n")
     assert_error("evaluate", tmp_path, message="")
     assert [path.name for path in tmp_path.iterdir()] == ["composed.yaml"]
+
+
+def test_damaged_results_of_the_training_are_one_line(tmp_path: Path) -> None:
+    save_config(compose(), tmp_path / "composed.yaml")
+    metrics, history = tmp_path / "models/metrics.json", tmp_path / "models/history.csv"
+    metrics.parent.mkdir()
+    metrics.write_text('{"val_loss": 0.1')
+    assert_error("evaluate", tmp_path, message="models/metrics.json is damaged: ")
+    metrics.write_text('{"val_loss": 0.1, "val_accuracy": 0.9}')
+    history.write_bytes(b"\xff\0")
+    assert_error("evaluate", tmp_path, message="models/history.csv is damaged: ")
+    assert not (tmp_path / "reports").exists()

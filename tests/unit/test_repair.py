@@ -3,43 +3,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from pipeline import repair
-from pipeline.repair import LOCK, is_readable
+from pipeline.system.dvc import LOCK
 from tests.helpers.commands import assert_error, assert_help, assert_usage_error, run_command
+from tests.helpers.locks import UNREADABLE, WHOLE
 
-WHOLE = yaml.safe_dump(
-    {
-        "schema": "2.0",
-        "stages": {
-            "fetch": {
-                "cmd": "python -m pipeline.fetch",
-                "deps": [{"path": "pipeline/fetch.py", "md5": "a" * 32, "size": 3}],
-                "params": {"composed.yaml": {"data.name": "tiny"}},
-                "outs": [{"path": "data/raw", "md5": "b" * 32 + ".dir", "nfiles": 4}],
-            },
-            "train": {
-                "cmd": "python -m pipeline.train",
-                "deps": [{"path": "data/raw", "md5": "b" * 32 + ".dir"}],
-                "outs": [{"path": "model", "md5": "c" * 32, "isexec": True}],
-            },
-        },
-    },
-    sort_keys=False,
-)
 OLDER = WHOLE.replace("c" * 32, "d" * 32)  # what an earlier commit has
-UNREADABLE = {
-    "empty": "",
-    "only a schema": "schema: '2.0'\n",
-    "no stages": "schema: '2.0'\nstages:\n",
-    "no command": WHOLE.replace("    cmd: python -m pipeline.train\n", ""),
-    "no digest": WHOLE[: WHOLE.index("md5: ccc")].rstrip(" -\n") + "\n",
-    "half a key": WHOLE[: WHOLE.index("md5: ccc") + 2],
-    "not YAML": "stages: [",
-    "a list": "- stages",
-    "zeros": "\0" * 100,
-}
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -71,21 +41,6 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
         return capsys.readouterr().out
 
     return run
-
-
-def test_whole_lock_is_readable() -> None:
-    assert is_readable(WHOLE)
-    assert is_readable("schema: '2.0'\nstages: {}\n")
-
-
-@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE.keys())
-def test_damaged_lock_is_not_readable(text: str) -> None:
-    assert not is_readable(text)
-
-
-def test_lock_truncated_anywhere_is_judged_without_an_error() -> None:
-    readable = [is_readable(WHOLE[:length]) for length in range(len(WHOLE))]
-    assert not any(readable[: WHOLE.index("cmd:")])
 
 
 def test_whole_lock_is_left_alone(git_repository: Path, printed: Callable[[], str]) -> None:
@@ -134,6 +89,29 @@ def test_damaged_lock_is_removed_outside_a_repository(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.startswith("dvc.lock was unreadable: removed")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_empty_folder_is_replaced(git_repository: Path, printed: Callable[[], str]) -> None:
+    commit(git_repository, OLDER)
+    (git_repository / LOCK).unlink()
+    (git_repository / LOCK).mkdir()
+    assert printed() == "dvc.lock was unreadable: restored from git\n"
+    assert (git_repository / LOCK).read_text() == OLDER
+
+
+def test_folder_with_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / LOCK).mkdir()
+    (tmp_path / LOCK / "mine").touch()
+    message = "dvc.lock cannot be read: Is a directory; remove this folder, then run `git restore"
+    assert_error("repair", tmp_path, message=message)
+    assert (tmp_path / LOCK / "mine").exists()
+
+
+def test_damaged_configuration_of_dvc_is_one_line(tmp_path: Path) -> None:
+    """DVC would print a traceback."""
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("stages: [")
+    assert_error("repair", tmp_path, message=".dvc/config cannot be read: Invalid line (")
 
 
 def test_archive_without_git_is_one_line(tmp_path: Path) -> None:

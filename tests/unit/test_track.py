@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from pipeline.config.composition import compose
 from pipeline.config.yaml_files import save_config
-from tests.helpers.commands import assert_error, assert_help
+from tests.helpers.commands import assert_error, assert_help, run_command
 
 
 def test_help_says_what_the_command_does(tmp_path: Path) -> None:
@@ -29,3 +31,29 @@ def test_mistake_in_the_composed_file_is_one_line(tmp_path: Path) -> None:
 def test_missing_results_are_one_line(tmp_path: Path) -> None:
     save_config(compose(), tmp_path / "composed.yaml")
     assert_error("track", tmp_path, message="reports/metrics.json ")
+
+
+DAMAGED = {
+    "truncated": '{"test_accuracy": 0.9, "test_lo',
+    "empty": "",
+    "binary": "\0\1",
+    "a list": "[]",
+    "other JSON": '{"a": 1}',
+    "text": '{"test_accuracy": "0.9", "test_loss": 0.1}',
+    "nested": '{"test_accuracy": {"x": 1}, "test_loss": 0.1}',
+    "infinite": '{"test_accuracy": Infinity, "test_loss": 0.1}',
+    "folder": None,
+}
+
+
+@pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED.keys())
+def test_damaged_results_are_one_line(tmp_path: Path, text: str | None) -> None:
+    save_config(compose(), tmp_path / "composed.yaml")
+    path = tmp_path / "reports/metrics.json"
+    path.parent.mkdir()
+    path.mkdir() if text is None else path.write_text(text)
+    result = run_command("track", tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: reports/metrics.json is damaged: ")
+    assert result.stderr.endswith("; `dvc repro` restores it\n")
+    assert result.stderr.count("\n") == 1

@@ -24,6 +24,25 @@ def test_missing_lock_is_one_line(tmp_path: Path) -> None:
     assert_error("verify", tmp_path, message="there is no dvc.lock")
 
 
+DAMAGED = {
+    "binary": b"\xff\xfe\0",
+    "not YAML": b"stages: [",
+    "a list": b"[]",
+    "no outputs": b"schema: '2.0'\nstages: {}\n",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
+def test_damaged_lock_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "dvc.lock").write_bytes(content)
+    assert_error("verify", tmp_path, message="dvc.lock ")
+
+
+def test_lock_that_is_a_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "dvc.lock").mkdir()
+    assert_error("verify", tmp_path, message="dvc.lock cannot be read: Is a directory; remove")
+
+
 def md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 

@@ -1,6 +1,5 @@
 """Faults of the system: each is one error, after which the stage can run again."""
 
-import ctypes
 import resource
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.privileges import drop_privileges
 from tests.helpers.project import OUTPUT, STAGES, Project
 
 pytestmark = pytest.mark.slow
@@ -37,12 +37,6 @@ def project(reference: Project, tmp_path: Path) -> Project:
 def limit_file_size(size: int) -> Callable[[], None]:
     """A limit on the size of a file, which acts like a full disk."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
-def drop_privileges() -> None:
-    """Give up CAP_DAC_OVERRIDE, with which root can write into any folder; see prctl(2)."""
-    for capability in (1, 2):
-        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
 
 
 def refused(project: Project, stage: str, limit: Callable[[], None]) -> str:

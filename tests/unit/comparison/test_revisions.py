@@ -104,6 +104,19 @@ def test_damaged_or_missing_results_are_named(name: str, text: str | None, state
         found = find_revision(revision)
         assert found
         assert (found.state, found.history) == (state, [])
+        assert found.problem.startswith(f"{name} is damaged" if state == "unreadable" else "")
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize("name", ["models/history.csv", "reports/metrics.json", "dvc.lock"])
+def test_folder_in_the_place_of_a_file_is_named(name: str) -> None:
+    Path(name).unlink()
+    Path(name).mkdir()
+    found = find_revision(WORKSPACE)
+    assert found
+    assert found.state == "unreadable"
+    assert found.problem.startswith(f"{name} is damaged: ")
+    assert found.problem.endswith("; `make repro` restores it")
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from pipeline.config.stages import (
     stage_names,
     tracked_keys,
 )
+from pipeline.system.errors import UserError
 
 
 def test_stages_are_in_the_order_in_which_they_run() -> None:
@@ -65,3 +66,14 @@ def test_tracked_keys_leave_out_what_changes_no_result() -> None:
     keys = tracked_keys()
     assert {"data.digest", "model", "optimizer", "train", "evaluate"} <= set(keys)
     assert [key for key in keys if key.startswith(("tracking", "fetch", "data.mirrors"))] == []
+
+
+@pytest.mark.parametrize("content", [b"stages: [", b"\xff\0", b"[]", b"stages: 3", b"", None])
+def test_damaged_file_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    path = tmp_path / "dvc.yaml"
+    path.mkdir() if content is None else path.write_bytes(content)
+    monkeypatch.setattr(stages, "REPOSITORY", tmp_path)
+    with pytest.raises(UserError, match=r"^dvc\.yaml cannot be read: [^\n]+; `git restore dvc"):
+        stage_names()

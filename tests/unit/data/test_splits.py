@@ -1,7 +1,10 @@
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pipeline.data.splits import (
     check_class_names,
@@ -20,14 +23,6 @@ def test_loaded_split_equals_the_saved_one(tmp_path: Path) -> None:
     loaded = load_split(tmp_path, "train")
     np.testing.assert_array_equal(loaded.images, tiny.split(9).images, strict=True)
     np.testing.assert_array_equal(loaded.labels, tiny.split(9).labels, strict=True)
-
-
-@pytest.mark.parametrize("content", [b"", b"text", b"\x93NUMPY", b"\x80\x04N."])
-def test_damaged_split_is_named(tmp_path: Path, content: bytes) -> None:
-    save_split(tmp_path, "train", tiny.split(9))
-    (tmp_path / "train_labels.npy").write_bytes(content)
-    with pytest.raises(UserError, match=r"train_labels\.npy: .*dvc repro -f prepare"):
-        load_split(tmp_path, "train")
 
 
 def test_cut_off_split_is_named(tmp_path: Path) -> None:
@@ -54,10 +49,45 @@ def test_digest_depends_only_on_the_content(tmp_path: Path) -> None:
     assert data_digest(tmp_path / "one") != data_digest(tmp_path / "one", ["train"])
 
 
-def test_damaged_stats_are_named(tmp_path: Path) -> None:
-    (tmp_path / "stats.json").write_text("{")
-    with pytest.raises(UserError, match=r"stats\.json is not JSON: .*dvc repro -f prepare"):
+@pytest.mark.parametrize("text", ["{", "[]", "{}", "null", "\0", None], ids=repr)
+def test_damaged_stats_are_named(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "stats.json"
+    path.mkdir() if text is None else path.write_text(text)
+    with pytest.raises(UserError, match=r"stats\.json is damaged: .*; run `dvc repro -f prepare`$"):
         load_stats(tmp_path)
+
+
+def saved(array: NDArray[Any]) -> bytes:
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+DAMAGED = {
+    "truncated": saved(np.zeros(99, np.uint8))[:150],
+    "empty": b"",
+    "text": b"labels",
+    "half a head": b"\x93NUMPY",
+    "a pickle": b"\x80\x04N.",
+    "too few": saved(np.zeros(3, np.uint8)),
+    "floats": saved(np.zeros(9)),
+    "a table": saved(np.zeros((9, 9), np.uint8)),
+    "folder": None,
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
+def test_damaged_labels_are_named(tmp_path: Path, content: bytes | None) -> None:
+    save_split(tmp_path, "train", tiny.split(9))
+    path = tmp_path / "train_labels.npy"
+    path.unlink()
+    path.mkdir() if content is None else path.write_bytes(content)
+    message = r"train_labels\.npy is damaged: [^\n]+; run `dvc repro -f prepare`$"
+    with pytest.raises(UserError, match=message):
+        load_split(tmp_path, "train")
+    if content is None:
+        with pytest.raises(UserError, match=message):
+            data_digest(tmp_path, ["train"])
 
 
 def test_digest_of_missing_data_names_the_file(tmp_path: Path) -> None:

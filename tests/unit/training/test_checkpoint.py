@@ -1,3 +1,6 @@
+import hashlib
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,9 +9,11 @@ import pytest
 
 from pipeline.artifacts.keras_file import save_model
 from pipeline.config.schema import Config
+from pipeline.system.errors import UserError
 from pipeline.training.checkpoint import Checkpoints, State, fingerprint
 from pipeline.training.loop import Trained, train
 from tests.helpers.configs import MakeConfig, changed, without_speed
+from tests.helpers.privileges import drop_privileges
 
 
 class Killed(BaseException):
@@ -70,6 +75,76 @@ def test_damaged_checkpoint_is_renamed_and_the_previous_one_loaded(
     assert equal(loaded, state(1))
     assert "is damaged" in caplog.text
     assert newest.with_name(f"damaged-{newest.name}").exists()
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "mine").touch()
+
+
+def copy_of_another_file(path: Path) -> None:
+    content = b"not the arrays of a checkpoint"
+    path.write_bytes(hashlib.sha256(content).digest() + content)
+
+
+@pytest.mark.parametrize(
+    ("epoch", "make"),
+    [
+        (1, make_folder),
+        (3, make_folder),
+        (1, lambda path: path.symlink_to("nowhere")),
+        (3, lambda path: path.symlink_to("nowhere")),
+        (3, copy_of_another_file),
+    ],
+    ids=["old folder", "new folder", "old link", "new link", "other content"],
+)
+def test_what_is_not_a_checkpoint_is_renamed(
+    tmp_path: Path, epoch: int, make: Callable[[Path], None]
+) -> None:
+    """Twice, because the first name is taken then. It does not hinder new checkpoints."""
+    for number in (1, 2):
+        checkpoints = Checkpoints(tmp_path)
+        checkpoints.save(state(2), last=True)
+        make(tmp_path / f"epoch-{epoch:06}")
+        loaded = checkpoints.load()
+        assert loaded is not None
+        assert equal(loaded, state(2))
+        for epochs in (3, 4):
+            checkpoints.save(state(epochs), last=True)
+        assert len(list(tmp_path.glob("damaged-*"))) == number
+        for saved in tmp_path.glob("epoch-*"):
+            saved.unlink()
+
+
+@pytest.mark.slow
+def test_checkpoint_without_permission_is_renamed(tmp_path: Path) -> None:
+    Checkpoints(tmp_path).save(state(1), last=True)
+    (tmp_path / "epoch-000001").chmod(0)
+    code = (
+        "from pathlib import Path; from pipeline.training.checkpoint import Checkpoints;"
+        f"print(Checkpoints(Path({str(tmp_path)!r})).load())"
+    )
+    shown = subprocess.check_output([sys.executable, "-c", code], preexec_fn=drop_privileges)
+    assert shown == b"None\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged-epoch-000001"]
+
+
+def test_file_in_the_place_of_the_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "c").touch()
+    with pytest.raises(UserError, match="must be a folder of checkpoints: remove it"):
+        Checkpoints(tmp_path / "c").load()
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(UserError, match="link must be a folder of checkpoints: remove it"):
+        Checkpoints(tmp_path / "link" / "c").load()
+
+
+@pytest.mark.slow
+def test_checkpoints_of_another_network_are_one_line(
+    cfg: MakeConfig, prepared: Path, tmp_path: Path
+) -> None:
+    train(cfg("train.epochs=1", "model=softmax"), prepared, checkpoints=Checkpoints(tmp_path))
+    with pytest.raises(UserError, match="has checkpoints of another network: remove this folder"):
+        train(cfg("train.epochs=1", "model=mlp"), prepared, checkpoints=Checkpoints(tmp_path))
 
 
 def test_checkpoint_that_is_too_expensive_is_skipped(tmp_path: Path) -> None:

@@ -1,13 +1,24 @@
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.training.history import COLUMNS, best_epoch, read_history, write_history
+from pipeline.system.errors import UserError
+from pipeline.training.history import (
+    COLUMNS,
+    TEST_METRICS,
+    best_epoch,
+    read_history,
+    read_metrics,
+    write_history,
+)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.lists(st.floats(allow_nan=False), min_size=5, max_size=5), max_size=4))
+@given(
+    st.lists(st.lists(st.floats(allow_nan=False), min_size=5, max_size=5), min_size=1, max_size=4)
+)
 def test_history_that_is_read_equals_the_one_written(
     tmp_path: Path, measured: list[list[float]]
 ) -> None:
@@ -38,3 +49,36 @@ def test_file_has_one_row_per_epoch_and_no_speed(tmp_path: Path) -> None:
         b"1,0.30000000000000004,0.5,0.5,0.5,0.5\n"
         b"2,0.5,0.5,0.5,0.5,0.5\n"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "epoch,val_loss,val_accuracy\n",
+        "epoch,val_loss\n1,2\n",
+        "epoch,val_loss,val_accuracy\n1,2\n",
+        "epoch,val_loss,val_accuracy\n1,2,3,4\n",
+        "epoch,val_loss,val_accuracy\n1,x,3\n",
+        "\0\1",
+        "{}",
+    ],
+    ids=repr,
+)
+def test_damaged_history_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "history.csv").write_text(text)
+    with pytest.raises(
+        UserError, match=r"history\.csv is damaged: [^\n]+; `dvc repro` restores it$"
+    ):
+        read_history(tmp_path / "history.csv")
+
+
+def test_missing_metrics_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"metrics\.json is missing: run `dvc repro` first$"):
+        read_metrics(tmp_path / "metrics.json", TEST_METRICS)
+
+
+def test_metrics_are_read(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"test_loss": 1, "test_accuracy": 0.5, "more": 2e-3}')
+    metrics = {"test_loss": 1, "test_accuracy": 0.5, "more": 0.002}
+    assert read_metrics(tmp_path / "metrics.json", TEST_METRICS) == metrics
