@@ -14,6 +14,7 @@ from mlflow.entities import LoggedModelStatus
 from pipeline.garbage.names import ids_in, named_ids
 from pipeline.system import process
 from pipeline.system.errors import UserError
+from pipeline.system.process import State
 from pipeline.tracking.tags import TRAINING_ID
 
 _DEFAULT_EXPERIMENT = "0"  # MLflow needs it
@@ -141,4 +142,4 @@ def _is_alive(store: sqlite3.Connection, run: str) -> bool:
     tags = {row["key"]: row["value"] for row in found}
     if "process.id" not in tags:  # no run of this project
         return False
-    return tags["process.host"] != process.HOST or process.is_alive(tags)
+    return process.state_of(tags) is not State.DEAD

@@ -21,7 +21,6 @@ from sqlalchemy.exc import ArgumentError
 
 from pipeline.system.errors import UserError, one_line
 
-ARTIFACTS = "mlruns"  # the folder of artifacts, beside the file
 # The columns of MLflow 3.17 that hold addresses of artifacts.
 _ADDRESSES = (
     ("experiments", "artifact_location"),
@@ -45,6 +44,11 @@ def sqlite_path(uri: str) -> Path | None:
         return None
     named = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
     return Path(str(url.database)) if named else None
+
+
+def artifacts_of(store: Path) -> Path:
+    """The folder of a store's artifacts, beside the file. No two stores share one."""
+    return store.with_name("mlruns" if store.name == "mlflow.db" else f"{store.stem}-mlruns")
 
 
 def lock_of(store: Path) -> FileLock:
@@ -126,18 +130,21 @@ def _old_folders(store: Path) -> list[Path]:
                 "SELECT artifact_location FROM experiments AS e WHERE artifact_location LIKE "
                 "'file:%' OR EXISTS (SELECT 1 FROM runs WHERE experiment_id = e.experiment_id)"
             )
-            folders = {_folder_of(location or "") for (location,) in locations}
+            folders = {_folder_of(location or "", store) for (location,) in locations}
             return sorted(old for old in folders if old and _has_come_from(old, store, database))
     except sqlite3.Error:
         return []  # it is not a store; this is said when it is used
 
 
-def _folder_of(location: str) -> Path | None:
-    """The folder of a store, by the location of an experiment's artifacts; None if they are far."""
+def _folder_of(location: str, store: Path) -> Path | None:
+    """The folder that a store was in, by the location of an experiment's artifacts.
+
+    None if the location is not that of a store with this name.
+    """
     scheme, _, path, *_ = urlparse(location)
     folder = Path(url2pathname(path) if scheme == "file" else location)
     for artifacts in (folder, folder.parent):
-        if artifacts.is_absolute() and artifacts.name == ARTIFACTS:
+        if artifacts.is_absolute() and artifacts.name == artifacts_of(store).name:
             return artifacts.parent
     return None
 
@@ -147,7 +154,7 @@ def _has_come_from(old: Path, store: Path, database: sqlite3.Connection) -> bool
     twin = old / store.name
     if old == store.parent or (twin.exists() and twin.samefile(store)):
         return False
-    if (old / ARTIFACTS).exists() and not twin.exists():
+    if artifacts_of(twin).exists() and not twin.exists():
         return False  # somebody has put the artifacts there on purpose
     uris = [
         uri[len(start) :]

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from pipeline.config.paths import repository_root
 from pipeline.system.errors import UserError, one_line
 from pipeline.tracking.sqlite_store import (
-    ARTIFACTS,
+    artifacts_of,
     create_store,
     lock_of,
     mend_store,
@@ -54,7 +54,7 @@ def connect(experiment: str) -> None:
             with lock_of(path):
                 create_store(path)
                 if mlflow.get_experiment_by_name(experiment) is None:
-                    mlflow.create_experiment(experiment, (path.parent / ARTIFACTS).as_uri())
+                    mlflow.create_experiment(experiment, artifacts_of(path).as_uri())
         # Creates the experiment if it is missing. Safe if several machines do so at once.
         mlflow.set_experiment(experiment)
 

@@ -235,7 +235,7 @@ def test_two_first_users_of_a_named_store(
         for found in MlflowClient(sqlite_uri(store)).search_experiments()
         if found.name == "digits"
     ]
-    assert experiment.artifact_location == (repository / "stores/mlruns").as_uri()
+    assert experiment.artifact_location == (repository / "stores/named-mlruns").as_uri()
 
 
 def test_columns_with_addresses_exist(empty_database: Path) -> None:
