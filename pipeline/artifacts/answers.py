@@ -38,7 +38,7 @@ def answer(model: keras.Model, images: NDArray[np.uint8], name: str) -> Answers:
         wanted, given = ("×".join(map(str, s)) for s in (model.input_shape[1:], images.shape[1:]))
         raise UserError(f"{name} takes images of {wanted} pixels, not of {given}")
     try:
-        probabilities: Any = model.predict(images, batch_size=1000, verbose=0)
+        probabilities: Any = model.predict(images, batch_size=100, verbose=0)
     except Exception as error:  # a layer of the user can raise any error
         raise UserError(f"{name} cannot answer the images: {one_line(error)[-300:]}") from error
     return probabilities.argmax(1)

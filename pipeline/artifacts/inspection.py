@@ -17,6 +17,7 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import keras
 
+from pipeline.artifacts.cost import Cost, check_calls, check_cost, cost_of
 from pipeline.artifacts.own_code import import_own_code
 
 _MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]
@@ -34,8 +35,7 @@ _FUNCTIONS = {
     *(f"keras.{module}" for module in ("activations", "constraints", "initializers", "losses")),
     *(f"keras.{module}" for module in ("metrics", "ops", "regularizers")),
 }
-# The limit on integers in a configuration, and on the size of a layer's output for one image.
-_MAX_NUMBER = 10**7
+_MAX_NUMBER = 10**7  # in a configuration
 
 
 def inspect_file(path: Path) -> None:
@@ -53,11 +53,10 @@ def inspect_file(path: Path) -> None:
         config = json.loads(file.read("config.json"))
         weights = file.read("model.weights.h5")
     check_config(config)
-    stored, (declared, largest) = _stored(weights), declared_sizes(config)
+    stored, (declared, cost) = _stored(weights), measure(config)
     if declared > stored:
         raise ValueError(f"it declares {declared} weights but holds {stored}")
-    if largest > _MAX_NUMBER:
-        raise ValueError(f"a layer outputs {largest} numbers per image; the limit is {_MAX_NUMBER}")
+    check_cost(cost)
 
 
 def check_config(config: Any) -> bool:
@@ -73,6 +72,7 @@ def check_config(config: Any) -> bool:
     for module, name, registered_name in foreign:
         if problem := import_own_code(module, name, registered_name):
             raise ValueError(problem)
+    check_calls(config)
     for number in _numbers(config):
         if number > _MAX_NUMBER:
             raise ValueError(f"its configuration has the number {number}; limit: {_MAX_NUMBER}")
@@ -126,27 +126,18 @@ def _stored(weights: bytes) -> int:
         return sum(dataset.size for dataset in datasets)
 
 
-def declared_sizes(config: dict[str, Any]) -> tuple[int, int]:
-    """How many weights a configuration declares, and the largest output of a layer for one image.
+def measure(config: dict[str, Any]) -> tuple[int, Cost]:
+    """How many weights a configuration declares, and what the model needs for one image.
 
     The variables get no values, so no memory is allocated for them.
     """
     # Keras would initialise these variables later in the same thread. This thread ends before that.
     with ThreadPoolExecutor(1) as executor:
-        return executor.submit(_sizes, config).result()
+        return executor.submit(_measure, config).result()
 
 
-def _sizes(config: dict[str, Any]) -> tuple[int, int]:
+def _measure(config: dict[str, Any]) -> tuple[int, Cost]:
     with keras.StatelessScope(initialize_variables=False):
         model = keras.saving.deserialize_keras_object({**config, "compile_config": None})
     weights = sum(math.prod(variable.shape) for variable in model.weights)
-    outputs = (math.prod(n or 1 for n in tensor.shape) for tensor in _outputs(model))
-    return weights, max(outputs, default=0)
-
-
-def _outputs(model: Any) -> Iterator[Any]:
-    """The output tensors of a model's layers, including those of nested models."""
-    for operation in getattr(model, "operations", model.layers):
-        if isinstance(operation, keras.Model):
-            yield from _outputs(operation)
-        yield from keras.tree.flatten(operation.output)
+    return weights, cost_of(model)

@@ -13,11 +13,12 @@ from typing import Any
 
 import keras
 
-from pipeline.artifacts.inspection import check_config, declared_sizes, inspect_file
+from pipeline.artifacts.inspection import check_config, inspect_file, measure
 from pipeline.artifacts.own_code import REGISTER
 from pipeline.system.errors import UserError, one_line
 from pipeline.system.files import TEMPORARY, atomic_write
 
+_LONGEST = 600  # characters of a reason
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file can store
 
 
@@ -67,7 +68,7 @@ def check_savable(model: keras.Model) -> None:
     try:
         config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
         if check_config(config):
-            declared_sizes(config)  # makes the model again
+            measure(config)  # makes the model again
     except Exception as error:  # the user's code can raise any error
         raise UserError(
             f"model: it could be trained, but not loaded again: {_reason(error)} (a layer or "
@@ -77,7 +78,11 @@ def check_savable(model: keras.Model) -> None:
 
 def _reason(error: Exception) -> str:
     """The cause that Keras's message ends with, after a dump of the configuration."""
-    return one_line(error).rpartition("Exception encountered: ")[2][:300]
+    text = one_line(error).rpartition("Exception encountered: ")[2]
+    if len(text) <= _LONGEST:
+        return text
+    # Some messages begin with what is wrong, others end with it after a dump.
+    return f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
 
 
 def check_classifier(model: Any, uri: str) -> keras.Model:

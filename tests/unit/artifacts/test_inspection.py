@@ -262,7 +262,7 @@ def test_layer_with_a_huge_output_is_refused(tmp_path: Path, nested: bool) -> No
     repeated = [layers.Flatten(), layers.RepeatVector(2 * 10**5), layers.GlobalMaxPooling1D()]
     inner = [keras.Sequential(repeated)] if nested else repeated
     sequential((8, 8), 3, inner).save(tmp_path / "model.keras")
-    assert "a layer outputs 12800000 numbers per image" in load_error(tmp_path / "model.keras")
+    assert "a layer needs 12800000 numbers per image" in load_error(tmp_path / "model.keras")
 
 
 # A valid value for each argument that Keras's classes require.

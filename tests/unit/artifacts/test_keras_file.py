@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.artifacts.keras_file import canonical, load_model, save_model
+from pipeline.artifacts.keras_file import _reason, canonical, load_model, save_model
 from tests.helpers.model_files import load_error, members, network
 from tests.helpers.pickles import Payload
 
@@ -130,3 +130,9 @@ def test_canonical_form_keeps_the_weights_and_is_canonical_itself(tmp_path: Path
     assert after["model.weights.h5"] == before["model.weights.h5"]
     assert json.loads(after["metadata.json"])["date_saved"] == ""
     assert "date_saved" in json.loads(before["metadata.json"])
+
+
+@pytest.mark.parametrize("text", ["short", "the cause " + "x" * 5000, "x" * 5000 + " the cause"])
+def test_reason_of_a_refusal_is_shown(text: str) -> None:
+    assert ("the cause" in _reason(ValueError(text))) == ("cause" in text)
+    assert len(_reason(ValueError(text))) < 700
