@@ -41,13 +41,18 @@ def promote(folder: Path, name: str, database: str = "") -> Path:
     Raises:
         UserError: when the study does not exist or has no best trial.
     """
-    if not database and not (folder / "journal").is_file():
+    if not database and not (folder / "journal").exists():
         names = sorted(path.parent.name for path in folder.parent.glob("*/journal"))
         raise UserError(f"no study {name!r} in {folder.parent}{nearest(name, names)}")
+    store = Store(folder, name, database)
     try:
-        study = Store(folder, name, database).open()
+        study = store.open()
     except KeyError:
+        if not database:
+            raise store.damaged("it has no study") from None
         raise UserError(f"no study {name!r} in the database") from None
+    if missing := {"settings", "base"} - study.user_attrs.keys():
+        raise store.damaged(f"the study has no {' and no '.join(sorted(missing))}")
     best = best_trial(study)
     if best is None:
         raise UserError(f"{name}: no trial is complete")

@@ -98,8 +98,8 @@ def check_same_study(
     before = study.user_attrs.get("settings")
     if before is None:
         study.set_user_attr("id", uuid.uuid4().hex)
-        study.set_user_attr("settings", settings)
         study.set_user_attr("base", base)
+        study.set_user_attr("settings", settings)  # last: it tells that all are set
     elif before != settings:
         keys = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
         changes = "; ".join(f"{k}: {before.get(k)} is now {settings.get(k)}" for k in keys[:5])

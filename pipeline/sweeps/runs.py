@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from pipeline.config.composition import compose
 from pipeline.config.overrides import merge_overrides
 from pipeline.config.schema import Config
+from pipeline.config.yaml_files import dump_config
 from pipeline.data.splits import data_digest
 from pipeline.sweeps.storage import Study
 from pipeline.sweeps.task import Task
@@ -27,12 +28,14 @@ from pipeline.sweeps.trials import (
 )
 from pipeline.system import process
 from pipeline.system.errors import UserError
+from pipeline.tracking.changes import log_changes
 from pipeline.tracking.environment import environment_tags, source_tags
 from pipeline.tracking.inputs import log_training_inputs
 from pipeline.tracking.liveness import close_dead_runs
-from pipeline.tracking.run import TrackedRun, run_params
+from pipeline.tracking.run import CONFIGURATION, TrackedRun, run_params
 from pipeline.tracking.store import TrackingUnavailableError, connect, mlflow_errors, set_tags
 from pipeline.tracking.tags import DATA_DIGEST, PARENT_RUN
+from pipeline.training.history import Row, best_epoch
 
 SWEEP_ID = "sweep.id"  # a resumed sweep finds its run by this tag
 TRIAL_NUMBER = "trial.number"
@@ -62,9 +65,13 @@ class TrialRun(TrackedRun):
         """Create the run, and log what is known before the training starts."""
         self.attempt(lambda: self._start(overrides))
 
-    def end(self, state: str, failure: str = "") -> None:
-        """Close the run with the state that the study has for the trial."""
-        self.attempt(lambda: self._end(state, failure))
+    def end(self, state: str, history: list[Row], failure: str = "") -> None:
+        """Close the run with the state that the study has for the trial.
+
+        A complete trial gets the metrics of its best epoch, by the names that a training has. Other
+        trials have none, so they win no sort.
+        """
+        self.attempt(lambda: self._end(state, history, failure))
 
     def mark_killed(self) -> None:
         """Close the run of an interrupted trial, which another worker restarts."""
@@ -85,10 +92,14 @@ class TrialRun(TrackedRun):
             },
         )
         self.run_id = run.info.run_id
-        self.beat()
         client.log_batch(self.run_id, params=run_params(self.cfg))
+        client.log_text(self.run_id, dump_config(self.cfg), CONFIGURATION)
 
-    def _end(self, state: str, failure: str) -> None:
+    def _end(self, state: str, history: list[Row], failure: str) -> None:
+        if state == "COMPLETE":
+            best = best_epoch(history)
+            values = {f"validation_{name}": best[f"val_{name}"] for name in ("loss", "accuracy")}
+            mlflow.log_metrics(values, run_id=self.run_id)
         set_tags(self.run_id, {TRIAL_STATE: state})
         self.close(_STATUS[state], failure)
 
@@ -132,6 +143,7 @@ def open_sweep_run(cfg: Config, prepared: Path, name: str, sweep_id: str) -> str
         client.update_run(run_id, "RUNNING")
         tags = {"sweep.study": name, DATA_DIGEST: data_digest(prepared)}
         set_tags(run_id, {**tags, **process.identity(), **source_tags()})
+        log_changes(run_id)
         if not run.inputs or not run.inputs.dataset_inputs:
             log_training_inputs(run_id, cfg, prepared)
         return str(run_id)
@@ -176,14 +188,16 @@ def _reconcile_trial(trial: FrozenTrial, run: Run | None, task: Task) -> None:
         trial_run.attempt(lambda: trial_run.resume(run.info.run_id))
     else:
         trial_run.start(overrides)
-    for row in trial.user_attrs.get(HISTORY, []):
-        trial_run.log_epoch(int(row["epoch"]), row)
-    trial_run.end(state, trial.user_attrs.get(FAILURE, ""))
+    history = trial.user_attrs.get(HISTORY, [])
+    trial_run.log_history(history)
+    trial_run.end(state, history, trial.user_attrs.get(FAILURE, ""))
     if trial_run.error:
         raise trial_run.error
 
 
-def close_sweep_run(run_id: str, status: str, results: Path, best: dict[str, str]) -> None:
+def close_sweep_run(
+    run_id: str, status: str, results: Path, best: dict[str, str], value: float | None
+) -> None:
     """Log the results of a sweep, and close its run.
 
     Args:
@@ -191,10 +205,13 @@ def close_sweep_run(run_id: str, status: str, results: Path, best: dict[str, str
         status: FINISHED, FAILED or KILLED.
         results: the folder of the table and the plots.
         best: tags that describe the best trial.
+        value: the metric of the best trial; None if no trial is complete.
     """
     with mlflow_errors():
         client = mlflow.MlflowClient()
         set_tags(run_id, best)
+        if value is not None:
+            mlflow.log_metrics({"best_value": value}, run_id=run_id)
         if results.is_dir():
             client.log_artifacts(run_id, str(results))
         client.set_terminated(run_id, status)

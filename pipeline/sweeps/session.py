@@ -23,7 +23,13 @@ from pipeline.sweeps.runs import close_sweep_run, open_sweep_run, reconcile_runs
 from pipeline.sweeps.storage import Study, database_errors
 from pipeline.sweeps.study import requeue_stale
 from pipeline.sweeps.task import Task
-from pipeline.sweeps.trials import FAILURE, failed_trials, finished_trials, too_many_failures
+from pipeline.sweeps.trials import (
+    FAILURE,
+    best_trial,
+    failed_trials,
+    finished_trials,
+    too_many_failures,
+)
 from pipeline.system import cli, process
 from pipeline.system.errors import UserError
 from pipeline.tracking.liveness import Heartbeat
@@ -138,7 +144,9 @@ def _close(plan: Plan, study: Study, task: Task, status: str) -> None:
             return
         try:
             reconcile_runs(study, task)
-            close_sweep_run(task.parent_run, status, plan.results, best_trial_tags(study))
+            best, tags = best_trial(study), best_trial_tags(study)
+            value = best.value if best else None
+            close_sweep_run(task.parent_run, status, plan.results, tags, value)
         except TrackingUnavailableError as error:
             _warn(error)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -71,15 +72,38 @@ class Store:
         with database_lock(self.database, "tables") if self.database else self.lock:
             self._truncate_partial_line()
             storage = self._storage()
-            optuna.create_study(
-                study_name=self.name, storage=storage, direction=direction, load_if_exists=True
-            )
+            with self._journal_errors():
+                optuna.create_study(
+                    study_name=self.name, storage=storage, direction=direction, load_if_exists=True
+                )
         return Study(self, storage)
 
     def _storage(self) -> BaseStorage:
         if self.database:
             return RDBStorage(self.database, engine_kwargs=ENGINE_SETTINGS)
-        return JournalStorage(JournalFileBackend(str(self._journal), self._journal_lock))
+        with self._journal_errors():
+            return JournalStorage(JournalFileBackend(str(self._journal), self._journal_lock))
+
+    @contextmanager
+    def _journal_errors(self) -> Iterator[None]:
+        """Turn what Optuna raises for a damaged journal into a `UserError` of one line."""
+        try:
+            yield
+        # A line is not JSON, is missing, or has other values.
+        except (
+            *(OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
+            OptunaError,
+        ) as error:
+            if self.database:
+                raise
+            raise self.damaged(f"{type(error).__name__}: {one_line(error)}") from None
+
+    def damaged(self, reason: str) -> UserError:
+        """The error for a journal that cannot be read."""
+        return UserError(
+            f"{self._journal} is damaged: {reason[:200]}. Its trials are in MLflow. To start the "
+            f"sweep anew, move the folder away: mv {self.folder} {self.folder}.damaged"
+        )
 
     def _truncate_partial_line(self) -> None:
         """Truncate a partial last line, which a power failure may leave."""
@@ -87,10 +111,14 @@ class Store:
             return
         lock = self._journal_lock
         lock.acquire()
-        content = self._journal.read_bytes()
-        if not content.endswith(b"\n"):
-            os.truncate(self._journal, content.rfind(b"\n") + 1)
-        lock.release()
+        try:
+            content = self._journal.read_bytes()
+            if not content.endswith(b"\n"):
+                os.truncate(self._journal, content.rfind(b"\n") + 1)
+        except OSError as error:
+            raise self.damaged(one_line(error)) from None
+        finally:
+            lock.release()
 
     @property
     def _journal(self) -> Path:
@@ -168,7 +196,12 @@ def database_errors() -> Iterator[None]:
     """Turn the errors of a database, or a missing driver, into a `UserError` of one line."""
     try:
         yield
-    except (SQLAlchemyError, ImportError) as error:
+    except ImportError as error:
+        raise UserError(
+            f"launcher.storage: {one_line(error)}: the driver of PostgreSQL is missing: "
+            "make setup LOCK=requirements-cluster.txt"
+        ) from None
+    except SQLAlchemyError as error:
         raise UserError(f"launcher.storage: {one_line(error)}") from None
     except optuna.exceptions.StorageInternalError as error:  # wraps SQLAlchemy's
         raise UserError(f"launcher.storage: {one_line(error.__cause__ or error)}") from None

@@ -110,6 +110,7 @@ def run_trial(task: Task, study: Study, trial: Trial) -> str:
         return task.parent_run
     run = TrialRun(cfg, task.prepared, task.threads, task.parent_run, trial.number)
     run.start(overrides)
+    run.attempt(run.beat)
     try:
         outcome = _train_trial(task, study, trial, run)
         _record(task, study, trial, outcome)
@@ -117,7 +118,7 @@ def run_trial(task: Task, study: Study, trial: Trial) -> str:
     except (StoppedError, UpdateFinishedTrialError):
         run.mark_killed()
         return task.parent_run
-    run.end(outcome.state.name, outcome.failure)
+    run.end(outcome.state.name, outcome.history, outcome.failure)
     return "" if run.error else task.parent_run
 
 

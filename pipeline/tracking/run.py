@@ -1,11 +1,12 @@
 """An MLflow run that tolerates a failing store, and functions to describe and find runs."""
 
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Param, Run
+from mlflow.entities import Metric, Param, Run
 
 from pipeline.config.overrides import flatten
 from pipeline.config.schema import VERSIONS, Config
@@ -15,6 +16,7 @@ from pipeline.tracking.liveness import Heartbeat
 from pipeline.tracking.store import CATCH_UP, mlflow_errors, set_tags
 from pipeline.tracking.tags import MODEL_DIGEST
 
+_BATCH = 1000  # metrics that MLflow takes at once
 CONFIGURATION = "composed.yaml"  # the artifact of a run that has its whole configuration
 
 
@@ -45,6 +47,10 @@ class TrackedRun:
         """Log an epoch's metrics, unless the run has them. The step is the epoch, from 1."""
         if epoch not in self._logged:
             self.attempt(lambda: self._log_epoch(epoch, row))
+
+    def log_history(self, rows: Sequence[dict[str, float]]) -> None:
+        """Log the metrics of several epochs at once, except those that the run has."""
+        self.attempt(lambda: self._log_history(rows))
 
     def close(self, status: str, failure: str = "") -> None:
         """End the run as FINISHED, FAILED (with the reason as a tag) or KILLED."""
@@ -81,6 +87,20 @@ class TrackedRun:
         self.run_id = run_id
         history = mlflow.MlflowClient().get_metric_history(run_id, "val_loss")
         self._logged = {metric.step for metric in history}
+
+    def _log_history(self, rows: Sequence[dict[str, float]]) -> None:
+        now = int(time.time() * 1000)
+        metrics = [
+            Metric(key, value, now, int(row["epoch"]))
+            for row in rows
+            if row["epoch"] not in self._logged
+            for key, value in row.items()
+            if key != "epoch"
+        ]
+        client = mlflow.MlflowClient()
+        for start in range(0, len(metrics), _BATCH):
+            client.log_batch(self.run_id, metrics=metrics[start : start + _BATCH])
+        self._logged |= {int(row["epoch"]) for row in rows}
 
     def _log_epoch(self, epoch: int, row: dict[str, float]) -> None:
         values = {key: value for key, value in row.items() if key != "epoch"}

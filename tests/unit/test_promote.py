@@ -1,7 +1,10 @@
 """What the command does is tested in tests/system; here is what it refuses, and its preset."""
 
 import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
@@ -11,12 +14,12 @@ from pipeline.config.paths import CONF, REPOSITORY
 from pipeline.promote import promote
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.preflight import check_same_study
-from pipeline.sweeps.storage import Store, Study
+from pipeline.sweeps.storage import Store, Study, database_errors
 from pipeline.sweeps.study import ask_trial
 from pipeline.sweeps.trials import HISTORY, OVERRIDES, THREADS
 from pipeline.system.errors import UserError
 from tests.helpers.commands import assert_error, assert_help, assert_usage_error
-from tests.helpers.configs import changed
+from tests.helpers.configs import assert_one_line, changed
 from tests.helpers.studies import random_sweep
 
 BASE = ["data=mnist_sample", "model=mlp", "train.epochs=3"]
@@ -102,3 +105,57 @@ def test_replicates_have_no_best_trial(sweeps: Path) -> None:
     with pytest.raises(UserError, match=r"^seeds: .* seeds"):
         promote(sweeps / "seeds", "seeds")
     assert not (REPOSITORY / "conf/experiment/best_seeds.yaml").exists()
+
+
+def damage_line(journal: Path, number: int, line: bytes | None) -> None:
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[number : number + 1] = [line] if line is not None else []
+    journal.write_bytes(b"".join(lines))
+
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "text": lambda journal: damage_line(journal, 3, b"garbage\n"),
+    "half a line": lambda journal: damage_line(journal, 3, b'{"op_code": 4, "wor\n'),
+    "binary": lambda journal: damage_line(journal, 3, bytes(range(128, 256)) + b"\n"),
+    "another value": lambda journal: damage_line(journal, 3, b"[]\n"),
+    "another operation": lambda journal: damage_line(journal, 3, b'{"op_code": 99}\n'),
+    "no first line": lambda journal: damage_line(journal, 0, None),
+    "no settings": lambda journal: damage_line(journal, 3, None),
+    "empty": lambda journal: journal.write_bytes(b""),
+    "a folder": lambda journal: (
+        journal.rename(journal.with_name("a")).parent.joinpath("journal").mkdir()
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_damaged_journal_is_one_line_and_nothing_is_removed(
+    sweeps: Path, damage: Callable[[Path], object]
+) -> None:
+    study = study_of(sweeps)
+    end_trial(study, 0.5, ["model.width=4"])
+    journal = sweeps / "digits/journal"
+    damage(journal)
+    before = sorted(path.name for path in journal.parent.iterdir())
+    with pytest.raises(UserError) as error:
+        promote(sweeps / "digits", "digits")
+    assert_one_line(error.value, [str(journal), "is damaged: ", f"mv {journal.parent} "])
+    assert sorted(path.name for path in journal.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize("damage", ["text", "binary", "another value", "a folder"])
+def test_sweep_does_not_go_on_with_a_damaged_journal(sweeps: Path, damage: str) -> None:
+    study_of(sweeps)
+    DAMAGES[damage](sweeps / "digits/journal")
+    with pytest.raises(UserError, match="is damaged: "):
+        Store(sweeps / "digits", "digits").create("maximize")
+
+
+def test_missing_driver_is_one_line(sweeps: Path) -> None:
+    if find_spec("psycopg") or find_spec("psycopg2"):
+        pytest.skip("a driver is installed")
+    with (
+        pytest.raises(UserError, match=r"driver of PostgreSQL.*requirements-cluster"),
+        database_errors(),
+    ):
+        promote(sweeps / "digits", "digits", "postgresql://me:planted@127.0.0.1:9/a")

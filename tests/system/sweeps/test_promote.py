@@ -59,6 +59,23 @@ def test_promoted_trial_gives_its_metric_to_the_bit(project: Project) -> None:
     assert "test_accuracy" in project.read("reports/metrics.json")
 
 
+def test_winner_is_the_same_in_mlflow_and_can_be_run_again(project: Project) -> None:
+    """Sorted by the objective in `mlflow ui`, the best trial is the first."""
+    name = project.python(
+        "import mlflow; runs = mlflow.search_runs(search_all_experiments=True, "
+        "output_format='list', filter_string='metrics.validation_accuracy > 0', "
+        "order_by=['metrics.validation_accuracy DESC']); "
+        "runs = [run for run in runs if 'trial.number' in run.data.tags]; "
+        "parent = mlflow.get_run(runs[0].data.tags['mlflow.parentRunId']); "
+        "assert parent.data.tags['best.trial'] == runs[0].data.tags['trial.number']; "
+        "best = runs[0].data.metrics['validation_accuracy']; "
+        "assert parent.data.metrics['best_value'] == best; print(runs[0].info.run_name)"
+    )
+    output = project.run("python", "-m", "pipeline.reproduce", name)
+    assert "same: epoch 1" in output
+    assert "are the same to the last bit" in output
+
+
 def test_preset_composes_to_the_trial(project: Project) -> None:
     """Whatever the sweep varies: groups, values, lists, and keys that the base already sets."""
     code = """

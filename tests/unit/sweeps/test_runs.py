@@ -28,7 +28,9 @@ from pipeline.tracking.tags import DATA_DIGEST, PARENT_RUN
 from tests.helpers.tasks import BASE, task_of
 
 CFG = compose(BASE)
-HISTORY_ROWS = [{"epoch": epoch, "val_loss": 1 / epoch} for epoch in (1, 2)]
+HISTORY_ROWS = [
+    {"epoch": epoch, "val_loss": 1 / epoch, "val_accuracy": epoch / 4} for epoch in (1, 2)
+]
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def steps(run: Run) -> list[int]:
 
 
 def test_sweep_has_one_run_however_often_it_is_started(parent: str, prepared: Path) -> None:
-    close_sweep_run(parent, "KILLED", prepared / "no results", {})
+    close_sweep_run(parent, "KILLED", prepared / "no results", {}, None)
     assert get_run(parent).info.status == "KILLED"
     assert open_sweep_run(CFG, prepared, "digits", "id") == parent
     run = get_run(parent)
@@ -89,10 +91,11 @@ def test_run_of_a_session_that_was_killed_while_it_opened_it_is_used_again(
 def test_closed_run_has_the_results_and_the_best_trial(parent: str, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results/trials.csv").write_text("trial\n")
-    close_sweep_run(parent, "FINISHED", tmp_path / "results", {"best.trial": "3"})
+    close_sweep_run(parent, "FINISHED", tmp_path / "results", {"best.trial": "3"}, 0.25)
     run = get_run(parent)
     assert (run.info.status, run.data.tags["best.trial"]) == ("FINISHED", "3")
-    assert [artifact.path for artifact in MlflowClient().list_artifacts(parent)] == ["trials.csv"]
+    assert run.data.metrics == {"best_value": 0.25}
+    assert "trials.csv" in [artifact.path for artifact in MlflowClient().list_artifacts(parent)]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_run_of_a_trial_has_its_parameters_and_its_state(
     assert children(parent)["7"].info.status == "RUNNING"
     for row in HISTORY_ROWS:
         run.log_epoch(int(row["epoch"]), row)
-    run.end(state, failure)
+    run.end(state, HISTORY_ROWS, failure)
     child = children(parent)["7"]
     assert (child.info.status, child.data.tags[TRIAL_STATE]) == (status, state)
     assert child.info.run_name == "digits 7"
@@ -116,13 +119,21 @@ def test_run_of_a_trial_has_its_parameters_and_its_state(
     assert child.data.params["model.width"] == "4"
     assert {"seed.init", "seed.order", "seed.augment"} <= set(child.data.params)
     assert steps(child) == [1, 2]
+    # Only a complete trial can win a sort by these, which are those of its best epoch.
+    best = min(HISTORY_ROWS, key=lambda row: row["val_loss"])
+    expected = {"validation_loss": best["val_loss"], "validation_accuracy": best["val_accuracy"]}
+    found = {k: v for k, v in child.data.metrics.items() if k.startswith("validation_")}
+    assert found == (expected if state == "COMPLETE" else {})
+    assert [artifact.path for artifact in MlflowClient().list_artifacts(child.info.run_id)] == [
+        "composed.yaml"
+    ]
 
 
 def test_trial_of_a_sweep_without_a_run_logs_nothing(tracked: Path, prepared: Path) -> None:
     run = TrialRun(CFG, prepared, 1, "", 0)
     run.start([])
     run.log_epoch(1, {"val_loss": 0.5})
-    run.end("COMPLETE")
+    run.end("COMPLETE", HISTORY_ROWS)
     assert isinstance(run.error, TrackingUnavailableError)
     assert mlflow.search_runs(search_all_experiments=True, output_format="list") == []
 
