@@ -85,7 +85,8 @@ demo: $(READY)  ## run it on 5,000 installed digits, in a temporary copy of the 
 
 .PHONY: test
 test: lint  ## every check: lint, types, unit and end-to-end tests
-	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not long and not cluster'
+	@# Three files at a time on two cores, because the tests often wait.
+	python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not long and not cluster'
 
 .PHONY: test-fast
 test-fast: $(READY)  ## fast tests, without training
@@ -107,8 +108,8 @@ test-cluster:  ## sweeps on three hosts in network namespaces: PostgreSQL, Dask,
 	@{ ls -d /usr/lib/postgresql/*/bin && command -v ip; } > /dev/null 2>&1 \
 		|| { apt-get update -q && apt-get install -qy --no-install-recommends postgresql iproute2; }
 	$(MAKE) VENV=$(VENV)-cluster LOCK=requirements-cluster.txt setup
-	@# Two tests at a time. Each has its own hosts.
-	$(VENV)-cluster/bin/python -m pytest -m cluster -n 2
+	@# Three tests at a time, because they often wait. Each has its own hosts.
+	$(VENV)-cluster/bin/python -m pytest -m cluster -n 3
 
 .PHONY: lint
 lint: $(READY)  ## ruff, mypy, and the order of the packages
