@@ -61,9 +61,14 @@ class TrialRun(TrackedRun):
         if not parent:
             self.error = TrackingUnavailableError("the sweep has no run")
 
-    def start(self, overrides: list[str]) -> None:
-        """Create the run, and log what is known before the training starts."""
-        self.attempt(lambda: self._start(overrides))
+    def start(self, overrides: list[str], resumed: int | None = None) -> None:
+        """Open the run, and log what is known before the training starts.
+
+        Args:
+            overrides: those of the trial.
+            resumed: the number of the trial whose worker died. Its run goes on as this one.
+        """
+        self.attempt(lambda: self._start(overrides, resumed))
 
     def end(self, state: str, history: list[Row], failure: str = "") -> None:
         """Close the run with the state that the study has for the trial.
@@ -74,25 +79,36 @@ class TrialRun(TrackedRun):
         self.attempt(lambda: self._end(state, history, failure))
 
     def mark_killed(self) -> None:
-        """Close the run of an interrupted trial, which another worker restarts."""
-        self.attempt(lambda: self.close("KILLED"))
+        """Close the run of an interrupted trial, unless another worker has resumed it already."""
+        self.attempt(self._mark_killed)
 
-    def _start(self, overrides: list[str]) -> None:
+    def _mark_killed(self) -> None:
+        run = mlflow.MlflowClient().get_run(self.run_id)
+        if run.data.tags[TRIAL_NUMBER] == str(self.number):
+            self.close("KILLED")
+
+    def _start(self, overrides: list[str], resumed: int | None) -> None:
         client = mlflow.MlflowClient()
         parent = client.get_run(self.parent)
-        run = client.create_run(
-            parent.info.experiment_id,
-            run_name=f"{parent.info.run_name} {self.number}",
-            tags={
-                PARENT_RUN: self.parent,
-                TRIAL_NUMBER: str(self.number),
-                "overrides": " ".join(overrides),
-                **process.identity(),
-                **environment_tags(self.threads),
-            },
-        )
-        self.run_id = run.info.run_id
-        client.log_batch(self.run_id, params=run_params(self.cfg))
+        name = f"{parent.info.run_name} {self.number}"
+        tags = {
+            PARENT_RUN: self.parent,
+            TRIAL_NUMBER: str(self.number),
+            "overrides": " ".join(overrides),
+            **process.identity(),
+            **environment_tags(self.threads),
+        }
+        if found := _runs_of_trial(parent, resumed):
+            run = found[0]
+            self.resume(run.info.run_id)
+            client.update_run(self.run_id, "RUNNING", name)
+            set_tags(self.run_id, tags)
+        else:
+            run = client.create_run(parent.info.experiment_id, run_name=name, tags=tags)
+            self.run_id = run.info.run_id
+        # MLflow's parameters are immutable: skip those that a resumed run has already.
+        params = [param for param in run_params(self.cfg) if param.key not in run.data.params]
+        client.log_batch(self.run_id, params=params)
         client.log_text(self.run_id, dump_config(self.cfg), CONFIGURATION)
 
     def _end(self, state: str, history: list[Row], failure: str) -> None:
@@ -102,6 +118,19 @@ class TrialRun(TrackedRun):
             mlflow.log_metrics(values, run_id=self.run_id)
         set_tags(self.run_id, {TRIAL_STATE: state})
         self.close(_STATUS[state], failure)
+
+
+def _runs_of_trial(parent: Run, number: int | None) -> list[Run]:
+    """The run of a trial of a sweep, if it has one."""
+    if number is None:
+        return []
+    return mlflow.search_runs(
+        experiment_ids=[parent.info.experiment_id],
+        filter_string=f"tags.`{PARENT_RUN}` = '{parent.info.run_id}' "
+        f"and tags.`{TRIAL_NUMBER}` = '{number}'",
+        max_results=1,
+        output_format="list",
+    )
 
 
 def open_sweep_run(cfg: Config, prepared: Path, name: str, sweep_id: str) -> str:

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import keras
 import mlflow
@@ -25,12 +26,13 @@ from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.runs import TrialRun
 from pipeline.sweeps.storage import Study
 from pipeline.sweeps.study import ask_trial
-from pipeline.sweeps.task import REPLACE, Task
-from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, THREADS
+from pipeline.sweeps.task import REPLACE, SWEEPS_FOLDER, Task
+from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, REQUEUED, THREADS
 from pipeline.system import process
 from pipeline.system.determinism import configure_tensorflow
 from pipeline.system.errors import UserError, one_line
 from pipeline.tracking.store import use_store
+from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.history import Row
 from pipeline.training.loop import train
 
@@ -109,7 +111,7 @@ def run_trial(task: Task, study: Study, trial: Trial) -> str:
         _record(task, study, trial, _failed(error, []))
         return task.parent_run
     run = TrialRun(cfg, task.prepared, task.threads, task.parent_run, trial.number)
-    run.start(overrides)
+    run.start(overrides, trial.user_attrs.get(REQUEUED))
     run.attempt(run.beat)
     try:
         outcome = _train_trial(task, study, trial, run)
@@ -133,32 +135,45 @@ class _Reporter:
     history: list[Row] = field(default_factory=list)
 
     def __call__(self, epoch: int, row: Row) -> None:
+        passed = self.run.has_epoch(epoch)  # the trial went on after it, before its worker died
         self.history.append(row)
         self.run.log_epoch(epoch, row)
         self.trial.report(row[self.task.sweep.metric], epoch)
         if self.study.is_stopped(self.task.session):
             raise StoppedError
-        if epoch < self.run.cfg.train.epochs and self.trial.should_prune():
+        if epoch < self.run.cfg.train.epochs and not passed and self.trial.should_prune():
             raise TrialPruned
 
 
 def _train_trial(task: Task, study: Study, trial: Trial, run: TrialRun) -> Outcome:
-    metric = task.sweep.metric
+    """Train a trial. It resumes from the checkpoints of a worker that died."""
     reporter = _Reporter(task, study, trial, run)
+    folder = Path(SWEEPS_FOLDER) / task.sweep.name / "checkpoints"
+    checkpoints = None
     try:
         with initial_model(run.cfg.train.init_from) as init:
-            best = train(run.cfg, task.prepared, reporter, init=init).best
-        if not math.isfinite(best[metric]):
-            raise UserError(f"{metric} is {best[metric]}")
-        return Outcome(TrialState.COMPLETE, best[metric], history=reporter.history)
-    except TrialPruned:
-        return Outcome(TrialState.PRUNED, history=reporter.history)
+            checkpoints = Checkpoints.of(run.cfg, task.prepared, init, folder)
+            outcome = _fit(task, reporter, checkpoints, init)
     # The trial did not fail: the session was interrupted, the study's storage failed, or another
     # worker has restarted the trial.
     except (StoppedError, StorageInternalError, UpdateFinishedTrialError):
         raise
     except Exception as error:
-        return _failed(error, reporter.history)
+        outcome = _failed(error, reporter.history)
+    if checkpoints:
+        checkpoints.remove()
+    return outcome
+
+
+def _fit(task: Task, reporter: _Reporter, checkpoints: Checkpoints, init: Path | None) -> Outcome:
+    metric = task.sweep.metric
+    try:
+        best = train(reporter.run.cfg, task.prepared, reporter, checkpoints, init).best
+    except TrialPruned:
+        return Outcome(TrialState.PRUNED, history=reporter.history)
+    if not math.isfinite(best[metric]):
+        raise UserError(f"{metric} is {best[metric]}")
+    return Outcome(TrialState.COMPLETE, best[metric], history=reporter.history)
 
 
 def _failed(error: Exception, history: list[Row]) -> Outcome:

@@ -48,6 +48,10 @@ class TrackedRun:
         if epoch not in self._logged:
             self.attempt(lambda: self._log_epoch(epoch, row))
 
+    def has_epoch(self, epoch: int) -> bool:
+        """Whether the run has the metrics of an epoch."""
+        return epoch in self._logged
+
     def log_history(self, rows: Sequence[dict[str, float]]) -> None:
         """Log the metrics of several epochs at once, except those that the run has."""
         self.attempt(lambda: self._log_history(rows))

@@ -67,15 +67,22 @@ class Checkpoints:
         self._cost = 0.0
 
     @classmethod
-    def of(cls, cfg: Config, prepared: Path, init: Path | None = None) -> Self:
+    def of(
+        cls,
+        cfg: Config,
+        prepared: Path,
+        init: Path | None = None,
+        folder: str | Path = CHECKPOINTS,
+    ) -> Self:
         """The checkpoints of a training.
 
         Args:
             cfg: the configuration of the training.
             prepared: folder of the prepared data.
             init: the model file that the training starts from.
+            folder: the folder of all checkpoints, below the repository.
         """
-        return cls(repository_root() / CHECKPOINTS / fingerprint(cfg, prepared, init)[:32])
+        return cls(repository_root() / folder / fingerprint(cfg, prepared, init)[:32])
 
     @property
     def id(self) -> str:
@@ -119,6 +126,10 @@ class Checkpoints:
             except (OSError, ValueError, LookupError, zipfile.BadZipFile):
                 _set_aside(path)
         return None
+
+    def remove(self) -> None:
+        """Remove all checkpoints."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def finish(self) -> None:
         """Mark the training as finished, so that `remove_finished` may remove its checkpoints."""

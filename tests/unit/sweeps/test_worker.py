@@ -1,15 +1,17 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import optuna
 import pytest
+from mlflow.entities import Run
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config.composition import compose
 from pipeline.config.overrides import merge_overrides
 from pipeline.sweeps.parsing import parse_space
-from pipeline.sweeps.runs import TRIAL_STATE, open_sweep_run
+from pipeline.sweeps.runs import TRIAL_NUMBER, TRIAL_STATE, open_sweep_run
 from pipeline.sweeps.storage import Store, Study
 from pipeline.sweeps.study import ask_trial
 from pipeline.sweeps.task import Task
@@ -130,3 +132,54 @@ def test_later_trials_do_not_try_a_store_that_has_failed(
     assert run_trial(task, study, start(study, task)) == ""
     assert ended(study).state == TrialState.COMPLETE
     assert "warning: tracking is incomplete" in capsys.readouterr().err
+
+
+def test_trial_goes_on_at_its_last_epoch_in_its_own_run(
+    study: Study, store: Store, prepared: Path, tracked: Path
+) -> None:
+    """Its worker ended after an epoch. Another one gives the same values, and prunes no sooner."""
+    parent = open_sweep_run(compose(BASE), prepared, "digits", "id")
+    first = replace(make_task(store, prepared, NEVER, parent), session="first")
+    trial = start(study, first)
+    study.stop_session("first")
+    run_trial(first, study, trial)
+    study.release(trial)
+    client = mlflow.MlflowClient()
+    [child] = children(parent)
+    assert child.info.status == "KILLED"
+    [epoch] = client.get_metric_history(child.info.run_id, "images_per_second")
+
+    second = replace(make_task(store, prepared, NEVER, parent), session="second")
+    run_trial(second, study, start(study, second))
+    died, ended = study.trials
+    trained = train(compose(merge_overrides(BASE, ended.user_attrs[OVERRIDES])), prepared)
+    assert len(trained.history) > 1
+    assert without_speed(ended.user_attrs[HISTORY]) == without_speed(trained.history)
+    assert ended.user_attrs[HISTORY][0]["images_per_second"] == epoch.value, "not trained again"
+    assert list(ended.intermediate_values) == [row["epoch"] for row in trained.history]
+    [resumed] = children(parent)
+    assert resumed.info.run_id == child.info.run_id
+    assert (resumed.info.status, resumed.data.tags[TRIAL_NUMBER]) == ("FINISHED", "1")
+    history = client.get_metric_history(resumed.info.run_id, "val_loss")
+    assert [metric.step for metric in history] == list(ended.intermediate_values)
+    assert not list((tracked / ".sweeps").rglob("epoch-*"))
+    assert died.number == 0
+
+
+def test_checkpoints_of_a_trial_that_ended_are_removed(
+    study: Study, store: Store, prepared: Path, tracked: Path
+) -> None:
+    for pruner in (NEVER, AT_ONCE):
+        task = make_task(store, prepared, pruner)
+        trial = start(study, task)
+        run_trial(task, study, trial)
+        study.release(trial)
+        assert not list((tracked / ".sweeps").rglob("epoch-*"))
+
+
+def children(parent: str) -> list[Run]:
+    return mlflow.search_runs(
+        search_all_experiments=True,
+        filter_string=f"tags.`{PARENT_RUN}` = '{parent}'",
+        output_format="list",
+    )
