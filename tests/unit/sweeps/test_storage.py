@@ -91,5 +91,6 @@ def test_attribute_of_a_trial_of_another_process_is_set(store: Store) -> None:
 
 
 def test_missing_driver_of_a_database_is_one_line() -> None:
-    with pytest.raises(UserError, match=r"^launcher.storage: no driver$"), database_errors():
+    message = r"^launcher.storage: no driver: the driver of PostgreSQL is missing: make setup LOCK="
+    with pytest.raises(UserError, match=message), database_errors():
         raise ImportError("no\n driver")
