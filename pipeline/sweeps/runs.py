@@ -98,8 +98,7 @@ class TrialRun(TrackedRun):
             **process.identity(),
             **environment_tags(self.threads),
         }
-        if found := _runs_of_trial(parent, resumed):
-            run = found[0]
+        if (run := _lost_run(parent, resumed)) is not None:
             self.resume(run.info.run_id)
             client.update_run(self.run_id, "RUNNING", name)
             set_tags(self.run_id, tags)
@@ -120,17 +119,25 @@ class TrialRun(TrackedRun):
         self.close(_STATUS[state], failure)
 
 
-def _runs_of_trial(parent: Run, number: int | None) -> list[Run]:
-    """The run of a trial of a sweep, if it has one."""
+def _lost_run(parent: Run, number: int | None) -> Run | None:
+    """The run of a trial whose worker has certainly died; None if there is none.
+
+    A worker on a lost machine may come back, and two must not write one run.
+    """
     if number is None:
-        return []
-    return mlflow.search_runs(
+        return None
+    found = mlflow.search_runs(
         experiment_ids=[parent.info.experiment_id],
         filter_string=f"tags.`{PARENT_RUN}` = '{parent.info.run_id}' "
         f"and tags.`{TRIAL_NUMBER}` = '{number}'",
         max_results=1,
         output_format="list",
     )
+    for run in found:
+        dead = process.state_of(run.data.tags) is process.State.DEAD
+        if dead or run.info.status == "KILLED":
+            return run
+    return None
 
 
 def open_sweep_run(cfg: Config, prepared: Path, name: str, sweep_id: str) -> str:

@@ -114,7 +114,9 @@ def check(project: Python, name: str, total: int, database: str = "") -> None:
         assert run["tags"]["trial.state"] == trial["state"]
         assert run["status"] == ("FAILED" if trial["state"] == "FAIL" else "FINISHED")
         assert run["steps"] == trial["steps"], trial
-    assert states == {}, "a trial whose worker died goes on in its own run"
+    # A trial whose worker died goes on in its own run. But a lost machine may come back.
+    left = {run["status"] for run in states.values()}
+    assert left <= ({"KILLED"} if database else set())
 
 
 def workers(process: "subprocess.Popen[str]") -> list[psutil.Process]:
