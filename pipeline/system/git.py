@@ -77,7 +77,8 @@ def patch_of(names: Sequence[str]) -> bytes:
         index = Path(folder) / "index"
         own = Path(git("rev-parse", "--absolute-git-dir")) / "index"
         if own.exists():
-            shutil.copyfile(own, index)
+            # With its time: git reads a file again only if it is not older than the index.
+            shutil.copy2(own, index)
         environment = {**os.environ, "GIT_INDEX_FILE": str(index)}
         present = [name for name in names if os.path.lexists(name)]
         _run(("add", "--intent-to-add", "--", *present), environment)

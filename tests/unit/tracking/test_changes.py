@@ -1,5 +1,6 @@
 """In a repository with the dvc.yaml of this project, which names what stages read and write."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def test_clean_repository_has_no_patch(project: Path) -> None:
     write("ignored", b"")
     assert uncommitted() == []
     assert uncommitted_patch() == (b"", [])
+
+
+def test_change_in_the_moment_of_the_commit_is_seen(project: Path) -> None:
+    """A file of the same size and time as in git's index, as where a clock is coarse."""
+    git("config", "core.trustctime", "false")
+    git("config", "core.checkStat", "minimal")
+    index = Path(git("rev-parse", "--absolute-git-dir").strip()) / "index"
+    moment = (1_700_000_000, 1_700_000_000)
+    os.utime("params.yaml", moment)
+    git("update-index", "--refresh")
+    os.utime(index, moment)
+    write("params.yaml", b"a: 2\n")
+    os.utime("params.yaml", moment)
+    patch, _ = uncommitted_patch()
+    assert b"+a: 2\n" in patch
 
 
 def test_patch_brings_all_changes_to_the_commit(project: Path, tmp_path: Path) -> None:
