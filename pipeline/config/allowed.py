@@ -4,6 +4,8 @@ Hydra would call anything: a function that reads a pickle, one that writes a fil
 """
 
 import ast
+from functools import cache
+from pathlib import Path
 
 from pipeline.config.sources import Source, find_source, parse_source
 
@@ -46,7 +48,7 @@ def _refusal_of_own(target: str, source: Source) -> str:
     """Why a name in a module of this project is refused."""
     if not source.file or not source.rest:
         return ""  # there is no such function, which the caller says
-    module, names = source.module, _defined(source)
+    module, names = source.module, _defined(source.file)
     where = "pipeline/models.py, or in a module outside of pipeline/"
     package, *inner = module.split(".")
     if package == "pipeline" and (len(inner) > 1 or _COMMAND in names):
@@ -58,11 +60,11 @@ def _refusal_of_own(target: str, source: Source) -> str:
     )
 
 
-def _defined(source: Source) -> set[str]:
+@cache
+def _defined(file: Path) -> set[str]:
     """The functions, classes and variables that a module defines itself."""
-    assert source.file
     names = set()
-    for node in ast.walk(parse_source(source.file)):
+    for node in ast.walk(parse_source(file)):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):

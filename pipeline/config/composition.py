@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.dependencies import check_targets
+from pipeline.config.hydra_cache import (
+    compose_picks,
+    compose_with_hydra,
+    first_missing,
+    replace_values,
+    without_hydra,
+)
 from pipeline.config.overrides import (
     SWEEP_GROUPS,
     VALUES,
@@ -108,9 +114,7 @@ def compose(
         overrides = with_params(params, arguments, conf)
         for override in parse_overrides(overrides, params.name):
             origin.set_by.setdefault(override.key_or_group, params.name)
-    composed = _hydra_compose(overrides, origin)
-    sections = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    values = _to_container(sections, origin)
+    values = _to_container(_hydra_compose(overrides, origin), origin)
     if VERSIONS in values:
         raise UserError(f"{VERSIONS} ({origin.of(VERSIONS)}): compose writes this section itself")
     cfg = validate(Config, values | {VERSIONS: library_versions()}, origin.of)
@@ -132,7 +136,7 @@ def values_left_out(
     groups = config_groups(conf)
     picks = [override for override in overrides if key_of(override) in groups]
     with initialize_config_dir(str(conf), version_base="1.3"):
-        undo = left_out(picks, _compose_with_hydra, conf)
+        undo = left_out(picks, compose_with_hydra, conf)
     return [key_of(override) for group in undo.values() for override in group]
 
 
@@ -173,15 +177,14 @@ def _hydra_compose(overrides: list[str], origin: Origin) -> DictConfig:
     _check_choices(picks, origin)
     with initialize_config_dir(str(conf), version_base="1.3"):
         try:
-            undo = left_out(picks, _compose_with_hydra, conf)
-            base = [*picks, *(override for group in undo.values() for override in group)]
-            composed = _compose_values(base, values, origin)
+            base, choices, picked = compose_picks(picks, conf)
+            composed = replace_values(picked, values) or _compose_values(base, values, origin)
         except yaml.YAMLError as error:
             raise UserError(f"a file of {conf.name}/ is not YAML: {one_line(error)}") from None
         # Hydra raises ValueError for `model=null`.
         except _HYDRA_ERRORS as error:
             raise UserError(_locate(one_line(error), origin)) from None
-    origin.choices |= composed.hydra.runtime.choices
+    origin.choices |= choices
     return composed
 
 
@@ -192,17 +195,13 @@ def _compose_values(base: list[str], values: list[str], origin: Origin) -> DictC
     `+` is not needed if the section's target has such an argument.
     """
     try:
-        return _compose_with_hydra(merge_overrides(base, values))
+        return without_hydra(compose_with_hydra(merge_overrides(base, values)))
     except _HYDRA_ERRORS as error:
         added = _new_arguments(base, values, origin, one_line(error))
         if not added:
             raise
         values = [f"+{value}" if key_of(value) in added else value for value in values]
-        return _compose_with_hydra(merge_overrides(base, values))
-
-
-def _compose_with_hydra(overrides: Sequence[str]) -> DictConfig:
-    return hydra_compose("config", list(overrides), return_hydra_config=True)
+        return without_hydra(compose_with_hydra(merge_overrides(base, values)))
 
 
 def _check_choices(picks: list[str], origin: Origin) -> None:
@@ -225,13 +224,13 @@ def _new_arguments(base: list[str], values: list[str], origin: Origin, failure: 
         UserError: naming a key that is not in the configuration and has no such target.
     """
     try:
-        config = _compose_with_hydra(base)
+        config = compose_with_hydra(base)
     except _HYDRA_ERRORS:
         raise UserError(f"{origin.conf.name}/: {failure}") from None
     new = set()
     for value in values:
         key = key_of(value)
-        parent, part, names = _first_missing(config, key)
+        parent, part, names = first_missing(config, key)
         if not part or value.startswith("+"):
             continue
         source = origin.set_by.get(key, "an override")
@@ -246,18 +245,6 @@ def _new_arguments(base: list[str], values: list[str], origin: Origin, failure: 
         where = f" in {parent}" if parent else ""
         raise UserError(f"{key} ({source}): no key {part!r}{where}{nearest(part, valid)}")
     return new
-
-
-def _first_missing(config: DictConfig, key: str) -> tuple[str, str, list[str]]:
-    """The first part of a dotted key that is not there: its parent, itself, the names there."""
-    node: Any = config
-    parts = key.split(".")
-    for depth, part in enumerate(parts):
-        names = [str(name) for name in node] if isinstance(node, DictConfig) else []
-        if part not in names:
-            return ".".join(parts[:depth]), part, names
-        node = node[part] if not OmegaConf.is_missing(node, part) else None
-    return key, "", []
 
 
 def _locate(failure: str, origin: Origin) -> str:

@@ -4,10 +4,12 @@ The study is the source of truth. After the MLflow store was unavailable, or a p
 `reconcile_runs` updates the runs to match the study.
 """
 
+import time
+from functools import lru_cache
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run, RunTag
 from optuna.trial import FrozenTrial
 
 from pipeline.config.composition import compose
@@ -32,7 +34,7 @@ from pipeline.tracking.changes import log_changes
 from pipeline.tracking.environment import environment_tags, source_tags
 from pipeline.tracking.inputs import log_training_inputs
 from pipeline.tracking.liveness import close_dead_runs
-from pipeline.tracking.run import CONFIGURATION, TrackedRun, run_params
+from pipeline.tracking.run import CONFIGURATION, FAILURE_TAG, TrackedRun, epoch_metrics, run_params
 from pipeline.tracking.store import TrackingUnavailableError, connect, mlflow_errors, set_tags
 from pipeline.tracking.tags import DATA_DIGEST, PARENT_RUN
 from pipeline.training.history import Row, best_epoch
@@ -87,36 +89,89 @@ class TrialRun(TrackedRun):
         if run.data.tags[TRIAL_NUMBER] == str(self.number):
             self.close("KILLED")
 
+    def add(self, trial: FrozenTrial) -> None:
+        """Log a whole trial that has ended and has no run. It takes few calls: there may be many.
+
+        Raises:
+            MlflowException: when the store does not answer.
+        """
+        client = mlflow.MlflowClient()
+        assert trial.datetime_start is not None
+        assert trial.datetime_complete is not None
+        began = int(trial.datetime_start.timestamp() * 1000)
+        run = self._create(trial.user_attrs.get(OVERRIDES, []), began)
+        state, history = trial.state.name, trial.user_attrs.get(HISTORY, [])
+        failure = trial.user_attrs.get(FAILURE, "")
+        client.log_batch(
+            run.info.run_id,
+            [*epoch_metrics(history), *_best_metrics(state, history)],
+            run_params(self.cfg),
+            _end_tags(state, failure),
+        )
+        client.log_text(run.info.run_id, dump_config(self.cfg), CONFIGURATION)
+        ended = int(trial.datetime_complete.timestamp() * 1000)
+        client.set_terminated(run.info.run_id, _STATUS[state], ended)
+
     def _start(self, overrides: list[str], resumed: int | None) -> None:
         client = mlflow.MlflowClient()
-        parent = client.get_run(self.parent)
-        name = f"{parent.info.run_name} {self.number}"
-        tags = {
-            PARENT_RUN: self.parent,
-            TRIAL_NUMBER: str(self.number),
-            "overrides": " ".join(overrides),
-            **process.identity(),
-            **environment_tags(self.threads),
-        }
+        parent = _sweep_run(self.parent)
         if (run := _lost_run(parent, resumed)) is not None:
             self.resume(run.info.run_id)
-            client.update_run(self.run_id, "RUNNING", name)
-            set_tags(self.run_id, tags)
+            client.update_run(self.run_id, "RUNNING", self._name(parent))
+            set_tags(self.run_id, self._tags(overrides))
         else:
-            run = client.create_run(parent.info.experiment_id, run_name=name, tags=tags)
+            run = self._create(overrides)
             self.run_id = run.info.run_id
         # MLflow's parameters are immutable: skip those that a resumed run has already.
         params = [param for param in run_params(self.cfg) if param.key not in run.data.params]
         client.log_batch(self.run_id, params=params)
         client.log_text(self.run_id, dump_config(self.cfg), CONFIGURATION)
 
+    def _create(self, overrides: list[str], began: int | None = None) -> Run:
+        """Create a run; `began` is in milliseconds."""
+        parent = _sweep_run(self.parent)
+        return mlflow.MlflowClient().create_run(
+            parent.info.experiment_id, began, self._tags(overrides), self._name(parent)
+        )
+
+    def _name(self, parent: Run) -> str:
+        return f"{parent.info.run_name} {self.number}"
+
+    def _tags(self, overrides: list[str]) -> dict[str, str]:
+        return {
+            PARENT_RUN: self.parent,
+            TRIAL_NUMBER: str(self.number),
+            "overrides": " ".join(overrides),
+            **process.identity(),
+            **environment_tags(self.threads),
+        }
+
     def _end(self, state: str, history: list[Row], failure: str) -> None:
-        if state == "COMPLETE":
-            best = best_epoch(history)
-            values = {f"validation_{name}": best[f"val_{name}"] for name in ("loss", "accuracy")}
-            mlflow.log_metrics(values, run_id=self.run_id)
-        set_tags(self.run_id, {TRIAL_STATE: state})
-        self.close(_STATUS[state], failure)
+        mlflow.MlflowClient().log_batch(
+            self.run_id, _best_metrics(state, history), tags=_end_tags(state, failure)
+        )
+        self.close(_STATUS[state])
+
+
+@lru_cache(maxsize=1)
+def _sweep_run(run_id: str) -> Run:
+    """The run of the sweep, as it was when this process first asked: see its name, experiment."""
+    return mlflow.MlflowClient().get_run(run_id)
+
+
+def _best_metrics(state: str, history: list[Row]) -> list[Metric]:
+    """The metrics of a complete trial's best epoch; other trials have none."""
+    if state != "COMPLETE":
+        return []
+    best, now = best_epoch(history), int(time.time() * 1000)
+    return [
+        Metric(f"validation_{name}", best[f"val_{name}"], now, 0) for name in ("loss", "accuracy")
+    ]
+
+
+def _end_tags(state: str, failure: str) -> list[RunTag]:
+    tags = {TRIAL_STATE: state, **({FAILURE_TAG: failure[:5000]} if failure else {})}
+    return [RunTag(key, value) for key, value in tags.items()]
 
 
 def _lost_run(parent: Run, number: int | None) -> Run | None:
@@ -222,11 +277,11 @@ def _reconcile_trial(trial: FrozenTrial, run: Run | None, task: Task) -> None:
     trial_run = TrialRun(cfg, task.prepared, threads, task.parent_run, trial.number)
     if run:
         trial_run.attempt(lambda: trial_run.resume(run.info.run_id))
+        history = trial.user_attrs.get(HISTORY, [])
+        trial_run.log_history(history)
+        trial_run.end(state, history, trial.user_attrs.get(FAILURE, ""))
     else:
-        trial_run.start(overrides)
-    history = trial.user_attrs.get(HISTORY, [])
-    trial_run.log_history(history)
-    trial_run.end(state, history, trial.user_attrs.get(FAILURE, ""))
+        trial_run.attempt(lambda: trial_run.add(trial))
     if trial_run.error:
         raise trial_run.error
 

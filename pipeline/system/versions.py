@@ -5,6 +5,7 @@ change. Other libraries change no output. The processor may change the last bits
 is left out, so that another machine does not rerun everything.
 """
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 _TENSORFLOW = ("tensorflow-cpu", "tensorflow")  # the same library for different machines
@@ -13,6 +14,7 @@ _TRAIN = ("h5py", "keras", "numpy", "tensorflow")  # h5py writes the weights
 _EVALUATE = (*_TRAIN, "matplotlib", "pillow", "scipy")  # they draw, and compute the interval
 
 
+@cache  # a sweep composes hundreds of times, and each look reads a file of the package
 def library_versions() -> dict[str, str]:
     """The versions by stage, such as `{"prepare": "numpy 2.4.0", ...}`."""
     stages = {"prepare": _PREPARE, "train": _TRAIN, "evaluate": _EVALUATE}

@@ -17,6 +17,7 @@ from pipeline.tracking.store import CATCH_UP, mlflow_errors, set_tags
 from pipeline.tracking.tags import MODEL_DIGEST
 
 _BATCH = 1000  # metrics that MLflow takes at once
+FAILURE_TAG = "failure"  # why a run failed
 CONFIGURATION = "composed.yaml"  # the artifact of a run that has its whole configuration
 
 
@@ -63,7 +64,7 @@ class TrackedRun:
         if self._heartbeat:
             self._heartbeat.stop()
         if failure:
-            set_tags(self.run_id, {"failure": failure[:5000]})
+            set_tags(self.run_id, {FAILURE_TAG: failure[:5000]})
         mlflow.MlflowClient().set_terminated(self.run_id, status)
 
     def beat(self) -> None:
@@ -93,14 +94,7 @@ class TrackedRun:
         self._logged = {metric.step for metric in history}
 
     def _log_history(self, rows: Sequence[dict[str, float]]) -> None:
-        now = int(time.time() * 1000)
-        metrics = [
-            Metric(key, value, now, int(row["epoch"]))
-            for row in rows
-            if row["epoch"] not in self._logged
-            for key, value in row.items()
-            if key != "epoch"
-        ]
+        metrics = epoch_metrics([row for row in rows if row["epoch"] not in self._logged])
         client = mlflow.MlflowClient()
         for start in range(0, len(metrics), _BATCH):
             client.log_batch(self.run_id, metrics=metrics[start : start + _BATCH])
@@ -110,6 +104,17 @@ class TrackedRun:
         values = {key: value for key, value in row.items() if key != "epoch"}
         mlflow.log_metrics(values, step=epoch, run_id=self.run_id)
         self._logged.add(epoch)
+
+
+def epoch_metrics(rows: Sequence[dict[str, float]]) -> list[Metric]:
+    """The metrics of epochs; the step is the epoch, from 1."""
+    now = int(time.time() * 1000)
+    return [
+        Metric(key, value, now, int(row["epoch"]))
+        for row in rows
+        for key, value in row.items()
+        if key != "epoch"
+    ]
 
 
 def run_params(cfg: Config) -> list[Param]:

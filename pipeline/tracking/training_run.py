@@ -21,7 +21,7 @@ from pipeline.tracking.environment import environment_tags
 from pipeline.tracking.inputs import log_training_inputs, mlflow_dataset
 from pipeline.tracking.liveness import close_dead_runs, wait_until_known
 from pipeline.tracking.models import log_model_file
-from pipeline.tracking.run import CONFIGURATION, TrackedRun, find_run, run_params
+from pipeline.tracking.run import CONFIGURATION, FAILURE_TAG, TrackedRun, find_run, run_params
 from pipeline.tracking.store import TrackingUnavailableError, connect, set_tags
 from pipeline.tracking.tags import (
     DATA_DIGEST,
@@ -45,8 +45,8 @@ class TrainingRun(TrackedRun):
         self.resume(run.info.run_id)
         self.beat()
         client = mlflow.MlflowClient()
-        if "failure" in run.data.tags:
-            client.delete_tag(self.run_id, "failure")
+        if FAILURE_TAG in run.data.tags:
+            client.delete_tag(self.run_id, FAILURE_TAG)
         tags = {**process.identity(), DATA_DIGEST: data_digest(self.prepared)}
         tags |= environment_tags(self.threads)
         if names := gpus():

@@ -5,10 +5,15 @@ from pathlib import Path
 import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from pipeline.config.composition import compose, compose_sweep, group_choices
+from pipeline.config.paths import CONF
+from pipeline.config.schema import Config
 from pipeline.config.yaml_files import load_config, save_config
 from pipeline.system.errors import UserError
 from pipeline.system.versions import library_versions
@@ -263,6 +268,32 @@ def test_argument_that_no_file_sets_needs_no_plus(tmp_path: Path) -> None:
     assert compose(params=params).optimizer["clipnorm"] == 1.0
     with pytest.raises(UserError, match=r"optimizer\.clipnrm .*no key 'clipnrm' in optimizer"):
         compose(["optimizer.clipnrm=1.0"])
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["train.seed=3", "train.epochs=2", "optimizer.learning_rate=1e-3"],
+        ["model=mlp", "model.width=64", "train.init_from='a b'", "data.mirrors=[a,'b:c']"],
+        ["optimizer.learning_rate=${schedule.warmup_steps}", "train.threads=null"],
+        ["train.seed=3", "train.seed=4"],
+        ["++train.seed=3", "+optimizer.clipnorm=1", "model=mlp", "~model.dropout"],
+        ["model=mlp", "model.bias_initializer={_partial_:false}"],
+    ],
+)
+def test_values_are_replaced_as_by_hydra(overrides: list[str]) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        wanted = OmegaConf.to_container(hydra_compose("config", overrides), resolve=True)
+    assert isinstance(wanted, dict)
+    assert compose(overrides) == Config.model_validate({**wanted, "versions": library_versions()})
+
+
+def test_file_of_conf_is_read_again_after_a_change(conf: Path) -> None:
+    path = conf / "model" / "mlp.yaml"
+    (conf / "model" / ".#mlp.yaml").symlink_to("an editor's lock")
+    assert compose(["model=mlp", "train.seed=1"], conf=conf).model["width"] == 256
+    path.write_text(path.read_text().replace("256", "512"))
+    assert compose(["model=mlp", "train.seed=1"], conf=conf).model["width"] == 512
 
 
 def test_form_of_params_on_the_command_line_is_refused() -> None:

@@ -170,6 +170,13 @@ def test_trials_without_a_run_get_one(study: Study, task: Task) -> None:
         assert steps(complete) == steps(failed) == [1, 2]
     overrides = study.trials[0].user_attrs[OVERRIDES]
     assert complete.data.tags["overrides"] == " ".join(overrides)
+    assert complete.data.metrics["validation_loss"] == min(row["val_loss"] for row in HISTORY_ROWS)
+    assert "validation_loss" not in failed.data.metrics
+    began, ended = study.trials[0].datetime_start, study.trials[0].datetime_complete
+    assert began is not None
+    assert ended is not None
+    assert complete.info.start_time == int(began.timestamp() * 1000), "of the trial, not of now"
+    assert complete.info.end_time == int(ended.timestamp() * 1000)
 
 
 def test_run_that_lacks_epochs_is_completed(study: Study, task: Task, prepared: Path) -> None:
