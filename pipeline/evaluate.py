@@ -4,12 +4,13 @@ import sys
 from pathlib import Path
 
 from pipeline.config.yaml_files import load_config
+from pipeline.forms.predictor import EXPORTS
 from pipeline.system import cli
 from pipeline.training.history import VALIDATION_METRICS, read_history, read_metrics
 
 
 def main() -> None:
-    """Run the stage: read models/ and the test images; write reports/ and complete the run."""
+    """Run the stage: write reports/ and exports/ from models/ and the test images."""
     cli.no_arguments(__doc__)
     cfg = load_config(Path("composed.yaml"))
     prepared, models, reports = Path("data/prepared"), Path("models"), Path("reports")
@@ -22,6 +23,8 @@ def main() -> None:
     from pipeline.data.splits import load_split, load_stats
     from pipeline.evaluation.metrics import evaluate_predictions
     from pipeline.evaluation.report import write_report
+    from pipeline.forms.export import export_forms
+    from pipeline.forms.parity import compare_forms
     from pipeline.system.determinism import configure_tensorflow
     from pipeline.system.files import remove_parts, write_json
     from pipeline.tracking.store import CATCH_UP, TrackingUnavailableError
@@ -37,13 +40,19 @@ def main() -> None:
     metrics = evaluate_predictions(probabilities, test.labels, cfg.evaluate.calibration_bins)
     write_report(reports, test, probabilities, names, cfg.evaluate)
     write_json(reports / "metrics.json", metrics)
+    exports = Path(EXPORTS)
+    images = load_split(prepared, "train").images
+    export_forms(model, models / "model.keras", images, exports)
+    forms, speeds = compare_forms(exports, test.images, test.labels, probabilities)
+    write_json(reports / "forms.json", forms)
     print(
         f"test accuracy {metrics['test_accuracy']:.4f} "
         f"({metrics['test_accuracy_low']:.4f} to {metrics['test_accuracy_high']:.4f}), "
         f"loss {metrics['test_loss']:.4f}"
     )
     try:
-        print(log_evaluation(cfg, prepared, models, reports, metrics, threads))
+        logged = metrics | forms | speeds
+        print(log_evaluation(cfg, prepared, models, [reports, exports], logged, threads))
     except TrackingUnavailableError as error:
         print(f"warning: tracking is incomplete: {error}\n{CATCH_UP}", file=sys.stderr)
     remove_finished()

@@ -1,32 +1,43 @@
-"""Read digits from image files.
+"""Read digits from pictures: photos, scans and drawings, ink on paper or light on dark.
 
 Examples:
-    python -m pipeline.predict FILE... [--model URI]
+    python -m pipeline.predict FILE... [--model URI] [--format csv] [--explain FOLDER]
 
-URI is a model file (models/model.keras, the default), `runs:/<id>/model`,
+FILE is a picture, a folder of pictures, a pattern, or `-` for names on stdin. URI is a model file
+(models/model.keras, the default, or .tflite or .onnx), `runs:/<id>/model`,
 `models:/mnist-classifier@champion`, or `git:<revision>`: the model of that revision, from DVC.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from pipeline.config.paths import DEFAULT_MODEL
-from pipeline.data.images import display_name, read_image
+from pipeline.forms.predictor import Images, Predictor, light_form, threads
+from pipeline.pictures.answers import FORMATS, Answer, make_writer
+from pipeline.pictures.digit import Digit, NoDigitError, find_digit
+from pipeline.pictures.files import display_name, read_picture, read_pixels
+from pipeline.pictures.ink import Ink
+from pipeline.pictures.names import picture_files
 from pipeline.system import cli
 from pipeline.system.errors import UserError
 
-_BATCH = 256  # files that are predicted together
+_BATCH = 256  # files that are read together
 
-# From images, uint8 of shape (N, height, width), to probabilities of shape (N, classes).
-Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Explain = Callable[
+    [Path, NDArray[np.float32], Digit | Ink | None, NDArray[np.float32] | None, str], None
+]
 
 
 def main() -> int:
@@ -36,25 +47,33 @@ def main() -> int:
         1 if a file was refused or the reader of the output has exited, else 0.
     """
     arguments = _parse_arguments()
+    # Only what is needed: importing LiteRT takes a hundredth of a second, Keras and MLflow seconds.
+    form = light_form(arguments.model)
+    if form is None:
+        from pipeline.artifacts.predictor import load_keras
 
-    source: AbstractContextManager[Path] = nullcontext(Path(arguments.model))
-    if not Path(arguments.model).is_file():
-        # Only a URI needs MLflow, whose import takes four seconds.
-        from pipeline.artifacts.uri import resolve_model
+        predictor = load_keras(arguments.model)
+    elif form.suffix == ".onnx":
+        from pipeline.forms.onnx_runtime import load_onnx
 
-        source = resolve_model(arguments.model)
-    with source as path:
-        from pipeline.artifacts.keras_file import load_model
+        predictor = load_onnx(form)
+    else:
+        from pipeline.forms.litert_runtime import load_litert
 
-        model = load_model(path, arguments.model)
-    shape = model.inputs[0].shape[1:]
+        predictor = load_litert(form)
+    explain = None
+    if arguments.explain:
+        from pipeline.pictures.steps import save_steps
+
+        explain = partial(save_steps, arguments.explain)
     refused = 0
+    writer = make_writer(arguments.format)
     try:
-        for start in range(0, len(arguments.files), _BATCH):
-            paths = arguments.files[start : start + _BATCH]
-            images = _read_images(paths, shape, arguments.as_is)
-            refused += len(paths) - len(images)
-            _print_answers(images, partial(model.predict, verbose=0))
+        for answer in _answers(arguments, predictor, explain):
+            refused += answer.probabilities is None
+            writer.write(answer)
+        writer.close()
+        sys.stdout.flush()
     except BrokenPipeError:  # the reader of the output, such as `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -63,41 +82,94 @@ def main() -> int:
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        "python -m pipeline.predict", description="Read digits from image files."
+        "python -m pipeline.predict", description="Read digits from pictures."
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a picture, a folder of pictures, a pattern in quotes, or - for names on stdin",
+    )
     parser.add_argument(
         "--model",
         default=DEFAULT_MODEL,
         metavar="URI",
-        help="a .keras file, runs:/<id>/model, models:/<name>@champion or git:<revision> "
-        "(default: %(default)s)",
+        help="a .keras, .tflite or .onnx file, runs:/<id>/model, models:/<name>@champion or "
+        "git:<revision> (default: %(default)s)",
     )
     parser.add_argument(
-        "--as-is", action="store_true", help="do not invert dark digits on a light background"
+        "--format", choices=FORMATS, default="table", help="of the output (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--explain",
+        type=Path,
+        metavar="FOLDER",
+        help="write into this folder a picture of how each digit was found",
+    )
+    parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help="only scale the pictures: for files of a data set, and for other things than digits",
     )
     return parser.parse_args()
 
 
-def _read_images(
-    paths: list[Path], shape: tuple[int, int], as_is: bool
-) -> list[tuple[Path, NDArray[np.uint8]]]:
-    """Read the files. Print a line on stderr for each file that is refused."""
-    images = []
-    for path in paths:
-        try:
-            images.append((path, read_image(path, *shape, as_is)))
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-    return images
+def _answers(
+    arguments: argparse.Namespace, predictor: Predictor, explain: Explain | None
+) -> Iterator[Answer]:
+    """Read the files and answer them, so many at a time that memory does not grow."""
+    names = picture_files(arguments.files)
+    read = partial(_read, shape=predictor.shape, as_is=arguments.as_is, whole=bool(explain))
+    cv2.setNumThreads(1)  # several files are read at a time
+    # A bar after two seconds, if a person looks and does not see the answers already.
+    shown = sys.stderr.isatty() and not sys.stdout.isatty()
+    bar = tqdm(delay=2, unit=" files", disable=not shown)
+    with ThreadPoolExecutor(threads()) as pool, bar:
+        while paths := list(islice(names, 8 if explain else _BATCH)):
+            files = list(pool.map(read, paths))
+            images = [file.image for file in files if file.image is not None]
+            rows = iter(predictor.answer(np.stack(images)) if images else ())
+            for path, file in zip(paths, files, strict=True):
+                row = None if file.image is None else next(rows)
+                answer = Answer(path, row, file.reason)
+                if explain and file.picture is not None:
+                    explain(path, file.picture, file.found, row, file.reason)
+                yield answer
+            bar.update(len(paths))
 
 
-def _print_answers(images: list[tuple[Path, NDArray[np.uint8]]], predict: Predict) -> None:
-    if not images:
-        return
-    probabilities = predict(np.stack([pixels for _, pixels in images]))
-    for (path, _), row in zip(images, probabilities, strict=True):
-        print(f"{display_name(path)}\t{row.argmax()}\t{row.max():.4f}", flush=True)
+@dataclass(frozen=True)
+class _File:
+    """A file that was read; what only the steps need is None without `--explain`."""
+
+    image: Images | None = None
+    reason: str = ""
+    picture: NDArray[np.float32] | None = None
+    found: Digit | Ink | None = None
+
+
+def _read(path: Path, shape: tuple[int, int], as_is: bool, whole: bool) -> _File:
+    """Read a file, and find its digit.
+
+    Args:
+        path: the file.
+        shape: height and width of the images that the model takes.
+        as_is: only scale the picture.
+        whole: keep what the steps need.
+    """
+    picture = None
+    try:
+        if as_is:
+            image = read_pixels(path, *shape)
+            return _File(image, "", read_picture(path) if whole else None, Digit(image))
+        picture = read_picture(path)
+        digit = find_digit(picture, *shape)
+    except NoDigitError as error:
+        reason = f"{display_name(path)}: {error}"
+        return _File(None, reason, *((picture, error.ink) if whole else ()))
+    except UserError as error:
+        return _File(None, str(error))
+    return _File(digit.image, "", *((picture, digit) if whole else ()))
 
 
 if __name__ == "__main__":

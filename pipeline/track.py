@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.config.yaml_files import load_config
+from pipeline.forms.predictor import EXPORTS
 from pipeline.system import cli
 from pipeline.training.history import TEST_METRICS, read_metrics
 
@@ -13,12 +14,14 @@ def main() -> None:
     cfg = load_config(Path("composed.yaml"))
     reports = Path("reports")
     metrics = read_metrics(reports / "metrics.json", TEST_METRICS)
+    metrics |= read_metrics(reports / "forms.json", [])
 
     from pipeline.system.determinism import configure_tensorflow
     from pipeline.training.run_completion import log_evaluation
 
     threads = configure_tensorflow(cfg.train.threads)
-    print(log_evaluation(cfg, Path("data/prepared"), Path("models"), reports, metrics, threads))
+    folders, prepared = [reports, Path(EXPORTS)], Path("data/prepared")
+    print(log_evaluation(cfg, prepared, Path("models"), folders, metrics, threads))
 
 
 if __name__ == "__main__":

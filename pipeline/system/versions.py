@@ -11,7 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 _TENSORFLOW = ("tensorflow-cpu", "tensorflow")  # the same library for different machines
 _PREPARE = ("numpy",)
 _TRAIN = ("h5py", "keras", "numpy", "tensorflow")  # h5py writes the weights
-_EVALUATE = (*_TRAIN, "matplotlib", "pillow", "scipy")  # they draw, and compute the interval
+# They draw, compute the interval, and write and run the other forms of the model.
+_FORMS = ("ai-edge-litert", "onnx", "onnxruntime", "tf2onnx")
+_EVALUATE = (*_TRAIN, *_FORMS, "matplotlib", "pillow", "scipy")
 
 
 @cache  # a sweep composes hundreds of times, and each look reads a file of the package

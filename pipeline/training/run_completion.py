@@ -1,5 +1,6 @@
 """Add the test results to the MLflow run of a trained model."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def log_evaluation(
     cfg: Config,
     prepared: Path,
     models: Path,
-    reports: Path,
+    folders: Sequence[Path],
     metrics: dict[str, float],
     threads: int,
 ) -> str:
@@ -47,7 +48,7 @@ def log_evaluation(
         cfg: the configuration.
         prepared: folder of the prepared data.
         models: folder of the model, its history and its validation metrics.
-        reports: folder of the test results, which become artifacts of the run.
+        folders: what `evaluate` has written, which becomes artifacts of the run.
         metrics: the test metrics, by the names to log.
         threads: number of TensorFlow threads.
 
@@ -74,7 +75,8 @@ def log_evaluation(
             test = mlflow_dataset(cfg, prepared, "test")
             log_input(run_id, test, "testing")
             mlflow.log_metrics(changed, dataset=test, model_id=model_id, run_id=run_id)
-        mlflow.MlflowClient().log_artifacts(run_id, str(reports), "reports")
+        for folder in folders:
+            mlflow.MlflowClient().log_artifacts(run_id, str(folder), folder.name)
     line = _champion_line(cfg, prepared, path, run)
     return f"run {run.info.run_name} ({run_id})\n{line}"
 

@@ -18,7 +18,8 @@ with atheris.instrument_imports(include=["pipeline", "yaml", "PIL"]):
     from pipeline.config.overrides import read_params
     from pipeline.config.yaml_files import load_config
     from pipeline.data import idx
-    from pipeline.data.images import read_image
+    from pipeline.pictures.digit import find_digit
+    from pipeline.pictures.files import read_picture, read_pixels
     from pipeline.system.errors import UserError
     from tests.helpers import samples
 
@@ -32,13 +33,15 @@ def read_idx(content: bytes) -> None:
         assert idx.dump(idx.parse(content)) == content
 
 
-def read_picture(content: bytes) -> None:
+def read_image(content: bytes) -> None:
     path = FOLDER / "image/file"
     path.write_bytes(content)
     with suppress(UserError):
-        pixels = read_image(path, 12, 8)
+        pixels = read_pixels(path, 12, 8)
         assert pixels.dtype == np.uint8
         assert pixels.shape == (12, 8)
+    with suppress(UserError):
+        assert find_digit(read_picture(path), 12, 8).image.shape == (12, 8)
 
 
 def read_config(content: bytes) -> None:
@@ -52,7 +55,7 @@ def read_config(content: bytes) -> None:
 
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
     "idx": (read_idx, samples.idx_files),
-    "image": (read_picture, samples.image_files),
+    "image": (read_image, samples.image_files),
     "config": (read_config, samples.config_files),
 }
 

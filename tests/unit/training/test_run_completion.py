@@ -50,7 +50,7 @@ def workspace(tmp_path: Path, digits: Config) -> Path:
 def log(cfg: Config, prepared: Path, workspace: Path) -> tuple[str, str]:
     """Log the evaluation; return the two lines that say what happened."""
     models, reports = workspace / "models", workspace / "reports"
-    run, champion = log_evaluation(cfg, prepared, models, reports, METRICS, 1).split("\n")
+    run, champion = log_evaluation(cfg, prepared, models, [reports], METRICS, 1).split("\n")
     return run, champion
 
 

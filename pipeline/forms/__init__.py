@@ -1,0 +1,1 @@
+"""A saved model in other forms than Keras: LiteRT, ONNX and SavedModel."""

@@ -1,0 +1,45 @@
+"""The picture files that a command line names: files, folders, patterns, and names on stdin."""
+
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+SUFFIXES = {
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
+}
+STDIN = "-"
+
+
+def picture_files(names: Iterable[str]) -> Iterator[Path]:
+    """The files that names stand for, one after the other, so that there may be millions.
+
+    Args:
+        names: each is a file; a folder, which stands for the pictures in it and its folders, in
+            alphabetical order; a pattern such as `scans/*.png`; or `-`, which stands for names on
+            stdin, one a line. A name that stands for nothing is taken for a file.
+    """
+    for name in names:
+        if name == STDIN:
+            lines = (os.fsdecode(line) for line in sys.stdin.buffer)
+            yield from picture_files(text for line in lines if (text := line.rstrip("\r\n")))
+        elif Path(name).is_dir():
+            yield from _in_folder(Path(name))
+        elif glob.has_magic(name) and not os.path.lexists(name):
+            found = sorted(glob.iglob(name, recursive=True))  # noqa: PTH207  # may be absolute
+            yield from picture_files(found) if found else [Path(name)]
+        else:
+            yield Path(name)
+
+
+def _in_folder(folder: Path) -> Iterator[Path]:
+    """The pictures below a folder. Hidden files and folders are left out."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from _in_folder(path)
+        elif path.suffix.lower() in SUFFIXES:
+            yield path
