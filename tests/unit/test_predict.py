@@ -1,3 +1,5 @@
+import csv
+import json
 import os
 import subprocess
 import sys
@@ -8,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.artifacts.keras_file import save_model
+from pipeline.artifacts.keras_file import load_model, save_model
+from pipeline.forms.export import export_forms
 from pipeline.models import mlp
+from tests.helpers import memory
 from tests.helpers.commands import assert_error, assert_help, assert_usage_error
-from tests.helpers.pictures import DIGIT, save_image
+from tests.helpers.pictures import DIGIT, save_image, write_digit
 from tests.helpers.project import REPOSITORY
 
 
@@ -23,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def predict(model: Path, *paths: Path | bytes) -> subprocess.CompletedProcess[str]:
+def predict(model: Path, *paths: Path | bytes | str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipeline.predict", "--model", model, *paths]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
@@ -60,9 +64,9 @@ def test_a_thousand_files_are_answered_in_order_without_the_bad_one(
     paths = sorted(tmp_path.iterdir())
     paths[500].write_bytes(b"not an image")
     start = time.monotonic()
-    first = predict(model, paths[0])
+    first = predict(model, "--as-is", paths[0])
     one = time.monotonic() - start
-    result = predict(model, *paths)
+    result = predict(model, "--as-is", *paths)
     many = time.monotonic() - start - one
     assert result.returncode == 1
     assert result.stderr.startswith(f"error: {paths[500]}: not an image")
@@ -73,6 +77,111 @@ def test_a_thousand_files_are_answered_in_order_without_the_bad_one(
     ]
     assert lines[0] == first.stdout.strip()
     assert many - one < 10, "a thousand images take as long as a thousand calls"
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a digit, a blank sheet, and a file that is not a picture."""
+    folder = tmp_path_factory.mktemp("digits")
+    write_digit(folder / "seven, a.png", 7)
+    Image.new("L", (90, 60), "white").save(folder / "blank.png")
+    (folder / "text.png").write_bytes(b"not an image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file for digits, with its other forms in a folder next to its own."""
+    path = tmp_path_factory.mktemp("project") / "models/model.keras"
+    save_model(mlp((28, 28), 10, depth=1, width=5), path)
+    images = np.zeros((10, 28, 28), np.uint8)
+    export_forms(load_model(path), path, images, path.parents[1] / "exports")
+    return path
+
+
+@pytest.mark.slow
+def test_csv_has_a_row_for_each_file(digits: Path, forms: Path) -> None:
+    result = predict(forms, digits, "--format", "csv")
+    assert result.returncode == 1
+    assert result.stderr == ""
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert [Path(row["file"]).name for row in rows] == ["blank.png", "seven, a.png", "text.png"]
+    assert rows[0]["reason"] == f"{digits}/blank.png: no digit is seen"
+    assert (rows[0]["digit"], rows[1]["reason"]) == ("", "")
+    assert 0.1 <= float(rows[1]["probability"]) <= 1
+
+
+@pytest.mark.slow
+def test_json_has_all_probabilities(digits: Path, forms: Path) -> None:
+    blank, seven, text = json.loads(predict(forms, digits, "--format", "json").stdout)
+    assert set(blank) == set(text) == {"file", "reason"}
+    assert len(seven["probabilities"]) == 10
+    assert seven["probabilities"][seven["digit"]] == seven["probability"]
+    assert sum(seven["probabilities"]) == pytest.approx(1, abs=1e-4)
+    nothing = digits / "folder without pictures"
+    nothing.mkdir(exist_ok=True)
+    assert json.loads(predict(forms, nothing, "--format", "json").stdout) == []
+
+
+@pytest.mark.slow
+def test_every_form_gives_the_same_line(digits: Path, forms: Path) -> None:
+    exports = forms.parents[1] / "exports"
+    lines = [
+        predict(form, digits / "seven, a.png").stdout
+        for form in (forms, exports / "model.tflite", exports / "model.onnx")
+    ]
+    away = exports.rename(exports.with_name("away"))
+    lines.append(predict(forms, digits / "seven, a.png").stdout)  # with Keras
+    away.rename(exports)
+    assert len(lines[0].splitlines()) == 1
+    assert lines == [lines[0]] * 4
+
+
+@pytest.mark.slow
+def test_steps_of_each_picture_are_drawn(digits: Path, forms: Path, tmp_path: Path) -> None:
+    predict(forms, digits, "--explain", tmp_path / "steps")
+    names = sorted(path.name for path in (tmp_path / "steps").iterdir())
+    assert names == ["blank.png", "seven, a.png"]
+
+
+IMPORTED = """
+import sys
+from pipeline.predict import main
+sys.argv = ["predict", *sys.argv[1:]]
+main()
+print(*(name for name in ("tensorflow", "keras", "mlflow", "dvc") if name in sys.modules))
+"""
+
+
+@pytest.mark.slow
+def test_recorded_form_needs_no_heavy_library(digits: Path, forms: Path) -> None:
+    command = [sys.executable, "-c", IMPORTED, digits / "seven, a.png", "--model", forms]
+    shown = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert shown.stderr == ""
+    assert shown.stdout.splitlines()[1] == ""
+
+
+MANY = """
+import sys
+from pathlib import Path
+from pipeline.predict import main
+from tests.helpers.memory import peak
+
+model, *arguments = sys.argv[1:]
+peaks = []
+for count in (300, 3000):
+    sys.argv = ["predict", *arguments * count, "--model", model]
+    main()
+    peaks.append(peak())
+print(*peaks)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_files(digits: Path, forms: Path) -> None:
+    *_, last = memory.run(MANY, str(forms), str(digits / "seven, a.png"), folder=REPOSITORY)
+    few, many = map(int, last.split())
+    assert many - few < 20, "megabytes"
 
 
 @pytest.mark.slow
