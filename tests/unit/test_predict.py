@@ -155,7 +155,8 @@ print(*(name for name in ("tensorflow", "keras", "mlflow", "dvc") if name in sys
 
 @pytest.mark.slow
 def test_recorded_form_needs_no_heavy_library(digits: Path, forms: Path) -> None:
-    command = [sys.executable, "-c", IMPORTED, digits / "seven, a.png", "--model", forms]
+    picture = str(digits / "seven, a.png")
+    command = [sys.executable, "-c", IMPORTED, picture, "--model", str(forms)]
     shown = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert shown.stderr == ""
     assert shown.stdout.splitlines()[1] == ""
