@@ -10,6 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
 FUZZ_SECONDS ?= 60
+# `make ui` listens on 5000, `make serve` and `make draw` on 8000.
+SERVE_PORT := $(or $(PORT),8000)
 PORT ?= 5000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -86,19 +88,25 @@ demo: $(READY)  ## run it on 5,000 installed digits, in a temporary copy of the 
 .PHONY: test
 test: lint  ## every check: lint, types, unit and end-to-end tests
 	@# Three files at a time on two cores, because the tests often wait.
-	python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not long and not cluster'
+	python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not long and not cluster and not browser'
 
 .PHONY: test-fast
 test-fast: $(READY)  ## fast tests, without training
-	python -m pytest -m 'not slow and not long and not cluster'
+	python -m pytest -m 'not slow and not long and not cluster and not browser'
 
 .PHONY: coverage
 coverage: $(READY)  ## the lines that `make test` runs within its own process; it takes twice as long
-	python -m pytest -n 2 --dist loadfile -m 'not long and not cluster' --cov=pipeline --cov-report=term:skip-covered
+	python -m pytest -n 2 --dist loadfile -m 'not long and not cluster and not browser' --cov=pipeline --cov-report=term:skip-covered
 
 .PHONY: test-long
 test-long: $(READY)  ## kill at random moments (KILLS=40 per stage), train every configuration twice, type the README
 	python -m pytest -m long -s
+
+.PHONY: test-browser
+test-browser: $(READY)  ## the page to draw on, in a real Chromium (Debian, as root)
+	@{ command -v chromium && command -v chromedriver; } > /dev/null \
+		|| { apt-get update -q && apt-get install -qy --no-install-recommends chromium chromium-driver; }
+	python -m pytest -m browser
 
 # This uses a separate environment, so .venv stays as it is.
 $(if $(call asked,test-cluster),$(if $(filter 0,$(shell id -u)),,$(error only root can make network \
@@ -167,6 +175,17 @@ $(if $(call asked,predict),$(if $(FILES),,$(error name the image files: make pre
 .PHONY: predict
 predict: $(READY)  ## read digits from images: make predict FILES="a.png 'with space.png'" [MODEL=URI]
 	python -m pipeline.predict $(FILES) $(if $(MODEL),--model "$(MODEL)")
+
+# MODEL may name several; the first one answers.
+$(if $(call asked,serve draw),$(if $(call number,$(SERVE_PORT)),,$(error PORT must be a number, not \
+	'$(PORT)': make serve PORT=8001)))
+.PHONY: serve
+serve: $(READY)  ## serve the champion over HTTP: make serve [PORT=8001] [MODEL="URI ..."]
+	@python -m pipeline.serve --port $(SERVE_PORT) --model $(or $(MODEL),models:/mnist-classifier@champion)
+
+.PHONY: draw
+draw: $(READY)  ## draw digits in the browser, read by the workspace's model: make draw [MODEL="URI URI"]
+	@python -m pipeline.serve --port $(SERVE_PORT) $(if $(MODEL),--model $(MODEL))
 
 ##@ Maintenance
 

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from pipeline.artifacts.loading import load_main
 from pipeline.config.paths import DEFAULT_MODEL
-from pipeline.forms.predictor import Images, Predictor, light_form, threads
+from pipeline.forms.predictor import Images, Predictor, threads
 from pipeline.pictures.answers import FORMATS, Answer, make_writer
 from pipeline.pictures.digit import Digit, NoDigitError, find_digit
 from pipeline.pictures.files import display_name, read_picture, read_pixels
@@ -47,20 +48,7 @@ def main() -> int:
         1 if a file was refused or the reader of the output has exited, else 0.
     """
     arguments = _parse_arguments()
-    # Only what is needed: importing LiteRT takes a hundredth of a second, Keras and MLflow seconds.
-    form = light_form(arguments.model)
-    if form is None:
-        from pipeline.artifacts.predictor import load_keras
-
-        predictor = load_keras(arguments.model)
-    elif form.suffix == ".onnx":
-        from pipeline.forms.onnx_runtime import load_onnx
-
-        predictor = load_onnx(form)
-    else:
-        from pipeline.forms.litert_runtime import load_litert
-
-        predictor = load_litert(form)
+    predictor = load_main(arguments.model).predictor
     explain = None
     if arguments.explain:
         from pipeline.pictures.steps import save_steps

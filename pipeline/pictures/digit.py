@@ -32,12 +32,14 @@ class NoDigitError(UserError):
 
     Attributes:
         ink: what was taken for ink.
+        steps: a drawing of what was seen, if the server made one.
     """
 
     def __init__(self, reason: str, ink: Ink | None = None) -> None:
         """Store the reason and the ink."""
         super().__init__(reason)
         self.ink = ink
+        self.steps = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _one_digit(mask: Mask) -> Mask:
         raise NoDigitError("no digit is seen: there is a pattern, and no line")
     others = [g for g in groups if g is not main and _height(g) >= _SECOND * _height(main)]
     if others:
-        raise NoDigitError(f"{len(others) + 1} digits are seen, and one is read")
+        raise NoDigitError(f"{len(others) + 1} digits are seen: show only one")
     return digit & mask
 
 

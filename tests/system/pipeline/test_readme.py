@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 # The other documents need hosts, a server for a team, or ten minutes a command.
 TEXT = "".join((REPOSITORY / name).read_text() for name in ("README.md", "docs/sweeps.md"))
 PROGRAMS = ("make", "dvc", "python", "mlflow")
-SERVERS = ("make ui", "mlflow ui", "mlflow models serve")
+SERVERS = ("make draw", "make ui", "mlflow ui", "mlflow models serve")
 # What a test of the README cannot run: itself, and what its own tests run.
 SKIPPED = {
     "make": "lists the targets",
@@ -86,7 +86,7 @@ def wait_for_queue(clone: Project) -> None:
 def serve(clone: Project, line: str) -> None:
     """Start a server, wait until it answers, and stop it."""
     match = re.search(r"(?:-p |PORT=)(\d+)", line)
-    port = match[1] if match else "5000"
+    port = match[1] if match else "8000" if line.startswith("make draw") else "5000"
     process = clone.start("bash", "-c", f"exec {line}")
     try:
         deadline = time.monotonic() + 120

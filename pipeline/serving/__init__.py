@@ -1,0 +1,1 @@
+"""Answer pictures over HTTP: the server, its models, and its page to draw on."""
