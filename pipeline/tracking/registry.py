@@ -93,7 +93,12 @@ def _register(
     else:
         for key, value in tags.items():
             client.set_model_version_tag(name, version.version, key, value)
-    client.update_model_version(name, version.version, f"Champion, because {reason}")
+    note = (
+        f"Champion, because {reason}.\n\nIt takes raw pixels, uint8 of shape (N, height, width), and "
+        "returns the probability of each class. Its run has it in other forms, LiteRT, ONNX and "
+        "SavedModel: the artifacts `exports/`, whose README.md says how to load each."
+    )
+    client.update_model_version(name, version.version, note)
     return version
 
 

@@ -116,7 +116,8 @@ def test_better_model_replaces_the_champion_and_the_version_says_why(sample_cfg:
     assert line == f"new champion: {NAME} version 2, {reason}"
     assert champion() == new.model_id
     version = MlflowClient().get_model_version_by_alias(NAME, CHAMPION)
-    assert version.description == f"Champion, because {reason}"
+    assert str(version.description).startswith(f"Champion, because {reason}.")
+    assert "exports/" in str(version.description)
     assert version.tags == {
         "validation_accuracy": "0.92",
         DATA_DIGEST: "data",
