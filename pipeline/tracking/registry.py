@@ -94,9 +94,10 @@ def _register(
         for key, value in tags.items():
             client.set_model_version_tag(name, version.version, key, value)
     note = (
-        f"Champion, because {reason}.\n\nIt takes raw pixels, uint8 of shape (N, height, width), and "
-        "returns the probability of each class. Its run has it in other forms, LiteRT, ONNX and "
-        "SavedModel: the artifacts `exports/`, whose README.md says how to load each."
+        f"Champion, because {reason}.\n\n"
+        "It takes raw pixels, uint8 of shape (N, height, width), and returns the probability of "
+        "each class. Its run has it in other forms, LiteRT, ONNX and SavedModel: the "
+        "artifacts `exports/`, whose README.md says how to load each."
     )
     client.update_model_version(name, version.version, note)
     return version
