@@ -17,6 +17,8 @@ FIXED = {
     # oneDNN orders its sums differently on each kind of processor, and it is slower than Eigen on
     # networks as small as these.
     "TF_ENABLE_ONEDNN_OPTS": "0",
+    # MLflow prints the address of each run, with the user and password of the server.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MPLBACKEND": "agg",  # draws without a display; matplotlib refuses to start with a wrong name
 }
 # Variables with these beginnings choose other algorithms, number formats or limits. The exceptions

@@ -166,8 +166,10 @@ def _wait_for_trials(process: "subprocess.Popen[str]", count: int) -> None:
 
 
 def test_sweep_survives_the_loss_of_the_tracking_server(project: Project, tmp_path: Path) -> None:
-    port = server.free_port()
-    remote = Project(project.folder, server.variables(port))
+    port, secret = server.free_port(), "-".join(["planted", "secret"])
+    variables = server.variables(port)
+    variables["MLFLOW_TRACKING_URI"] = f"http://me:{secret}@127.0.0.1:{port}"
+    remote = Project(project.folder, variables)
     again = command("sweep.name=away", "sweep.trials=6")
     with server.mlflow(tmp_path / "server", port) as tracking, remote.start(*again) as process:
         _wait_for_trials(process, 2)
@@ -180,9 +182,14 @@ def test_sweep_survives_the_loss_of_the_tracking_server(project: Project, tmp_pa
     ended = finished(remote, "away")
     assert len(ended) == 6
     with server.mlflow(tmp_path / "server", port):
-        assert "\ntrial " not in remote.run(*again)
+        completed = remote.run(*again)
+        assert "\ntrial " not in completed
         check(remote, "away", 6)
     assert finished(remote, "away") == ended
+    assert secret not in output + completed, "MLflow prints the address of each run"
+    for folder in (project.folder, tmp_path / "server"):
+        files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        assert [path for path in files if secret.encode() in path.read_bytes()] == []
 
 
 def test_seeds_are_replicates(project: Project) -> None:
