@@ -41,6 +41,7 @@ def _rename_graph(graph: onnx.GraphProto, names: dict[str, str]) -> None:
     def named(name: str) -> str:
         return name and names.setdefault(name, f"t{len(names)}")
 
+    _order_copies(graph)
     constants = {constant.name: _content(constant) for constant in graph.initializer}
     for value in graph.input:
         named(value.name)
@@ -67,6 +68,18 @@ def _rename_graph(graph: onnx.GraphProto, names: dict[str, str]) -> None:
     del graph.initializer[:]
     graph.initializer.extend(ordered)
     del graph.value_info[:]  # the shapes between, which runtimes infer
+
+
+def _order_copies(graph: onnx.GraphProto) -> None:
+    """If two outputs have one value, make the second one the copy of the first."""
+    for node in graph.node:
+        if node.op_type != "Identity":
+            continue
+        place = {value.name: number for number, value in enumerate(graph.output)}
+        original, copy = node.input[0], node.output[0]
+        if original in place and place[original] > place.get(copy, place[original]):
+            graph.output[place[copy]].name = original
+            graph.output[place[original]].name = copy
 
 
 def _sorted_nodes(

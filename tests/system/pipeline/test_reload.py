@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers import server
+from tests.helpers.pictures import write_digit
 from tests.helpers.project import Project
 
 pytestmark = pytest.mark.slow
@@ -99,7 +100,7 @@ def test_predict_reads_the_good_files_and_names_the_bad_ones(
     sample: Project, tmp_path: Path
 ) -> None:
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
-    Image.new("L", (28, 28)).save(good)
+    write_digit(good, 7)
     bad.write_text("not an image")
     missing = tmp_path / "missing.png"
     command = ("python", "-m", "pipeline.predict", str(bad), str(good), str(missing))

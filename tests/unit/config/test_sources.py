@@ -35,15 +35,15 @@ def test_nothing_is_imported() -> None:
     code = (
         "import sys\n"
         "from pipeline.config.sources import find_source\n"
-        "for name in ('pipeline.data.images.x', 'keras.optimizers.SGD'):\n"
+        "for name in ('pipeline.data.labels.x', 'keras.optimizers.SGD'):\n"
         "    print(find_source(name).file)\n"
-        "print(*{'keras', 'pipeline.data', 'pipeline.data.images'} & {*sys.modules})"
+        "print(*{'keras', 'pipeline.data', 'pipeline.data.labels'} & {*sys.modules})"
     )
     output = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout
     own, keras, imported = output.split("\n")[:3]
-    assert own == str(REPOSITORY / "pipeline/data/images.py")
+    assert own == str(REPOSITORY / "pipeline/data/labels.py")
     assert keras.endswith("keras/optimizers/__init__.py")
     assert imported == ""
 
