@@ -6,13 +6,13 @@ ENV PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 COPY requirements.txt .
 RUN pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.txt \
-    && useradd --no-create-home digits
+    && useradd --no-create-home --uid 1000 digits
 COPY pipeline pipeline
 COPY conf conf
 COPY models/model.keras models/
 COPY exports exports
 
-USER digits
+USER 1000
 EXPOSE 8000
 HEALTHCHECK CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health')"]
 CMD ["python", "-m", "pipeline.serve", "--host", "0.0.0.0"]

@@ -120,11 +120,12 @@ test-cluster:  ## sweeps on three hosts in network namespaces: PostgreSQL, Dask,
 	$(VENV)-cluster/bin/python -m pytest -m cluster -n 3
 
 .PHONY: lint
-lint: $(READY)  ## ruff, mypy, and the order of the packages
+lint: $(READY)  ## ruff, mypy, the order of the packages, the Dockerfile
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports
+	@! command -v hadolint > /dev/null || hadolint Dockerfile
 
 # Needs Linux on x86-64: atheris has no other wheels. Inputs that it found are kept as tests.
 $(if $(call asked,fuzz),$(if $(call number,$(FUZZ_SECONDS)),,$(error FUZZ_SECONDS must be a whole number, \
