@@ -53,7 +53,7 @@ def test_run_is_made_again_and_differences_are_named(project: Project) -> None:
     project.python(EDIT_RUN + "print()")
     output = project.run("python", "-m", "pipeline.reproduce", "champion", status=1)
     assert "differs: reports/confusion.png" in output
-    assert "7 of 8 are the same to the last bit" in output
+    assert "8 of 9 are the same to the last bit" in output
     assert "\ncpu: a processor of another machine in the run, " in output
 
 
