@@ -39,13 +39,13 @@ def main() -> None:
 
 
 def repro(folder: Path) -> float:
-    """Seconds that `dvc repro` takes. Fails if a stage ran."""
+    """Seconds that `dvc repro` takes. Fails if a stage ran, except `compose`, which always runs."""
     started = time.perf_counter()
     done = subprocess.run(
         ["dvc", "repro"], cwd=folder, check=True, capture_output=True, text=True, timeout=600
     )
     seconds = time.perf_counter() - started
-    if "Running" in done.stdout:
+    if "Running" in done.stdout.replace("Running stage 'compose'", ""):
         raise SystemExit(f"{folder} was not up to date")
     return seconds
 
