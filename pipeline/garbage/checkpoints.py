@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.config.paths import CHECKPOINTS, DEFAULT_MODEL
 from pipeline.garbage.items import Item, file_item, half_removed
+from pipeline.sweeps.task import SWEEPS_FOLDER
 
 DAYS = 7  # for which a training that was interrupted can be resumed
 KIND = "checkpoints that no training resumes"
@@ -34,13 +35,22 @@ def checkpoint_garbage(
             or folder.is_symlink()
             or (recorded and (folder / "finished").exists())
             or (own and deleted.issuperset(own))
-            or time.time() - _touched(folder) > DAYS * 24 * 3600
+            or _is_abandoned(folder)
         ):
             yield file_item(KIND, folder, root)
         else:
             for path in sorted(folder.glob("damaged-*")):
                 yield file_item(DAMAGED, path, root)
     yield from half_removed([top], root)
+
+
+def trial_checkpoint_garbage(root: Path) -> Iterator[Item]:
+    """The checkpoints of trials that were not touched for a week. Call it while no sweep runs."""
+    for top in sorted((root / SWEEPS_FOLDER).glob("[!.]*/checkpoints")):
+        for folder in sorted(top.glob("[!.]*")):
+            if not folder.is_dir() or folder.is_symlink() or _is_abandoned(folder):
+                yield file_item(KIND, folder, root)
+        yield from half_removed([top], root)
 
 
 def _is_recorded(root: Path) -> bool:
@@ -57,5 +67,6 @@ def _is_recorded(root: Path) -> bool:
     return lock.is_file() and digest in lock.read_text("utf-8", "replace")
 
 
-def _touched(folder: Path) -> float:
-    return max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
+def _is_abandoned(folder: Path) -> bool:
+    touched = max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
+    return time.time() - touched > DAYS * 24 * 3600

@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 from tqdm import tqdm
 
-from pipeline.garbage.checkpoints import checkpoint_garbage
+from pipeline.garbage.checkpoints import checkpoint_garbage, trial_checkpoint_garbage
 from pipeline.garbage.items import Item
 from pipeline.garbage.processes import working_processes
 from pipeline.garbage.store import kept_runs, remove_rows, store_garbage
@@ -51,6 +51,7 @@ def find_garbage(root: Path) -> tuple[list[Item], list[str]]:
         )
     else:
         items += checkpoint_garbage(root, trainings, deleted)
+        items += trial_checkpoint_garbage(root)
         items += sweep_garbage(root, notes)
         items += temporary_garbage(root)
     return items, notes

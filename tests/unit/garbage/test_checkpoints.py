@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.garbage.checkpoints import DAMAGED, KIND, checkpoint_garbage
+from pipeline.garbage.checkpoints import DAMAGED, KIND, checkpoint_garbage, trial_checkpoint_garbage
 
 Runs = dict[str, list[str]]
 
 
-def make(root: Path, name: str, *files: str, days: float = 0) -> None:
-    folder = root / ".checkpoints" / name
+def make(root: Path, name: str, *files: str, days: float = 0, top: str = ".checkpoints") -> None:
+    folder = root / top / name
     folder.mkdir(parents=True)
     then = time.time() - days * 24 * 3600
     for file in files:
@@ -31,6 +31,19 @@ def test_interrupted_training_can_be_resumed_for_a_week(tmp_path: Path) -> None:
     make(tmp_path, "days", "epoch-000001", days=6.9)
     make(tmp_path, "weeks", "epoch-000001", days=7.1)
     assert garbage(tmp_path) == {"weeks"}
+
+
+def test_trial_can_be_resumed_for_a_week(tmp_path: Path) -> None:
+    top = ".sweeps/depth/checkpoints"
+    make(tmp_path, "days", "epoch-000001", days=6.9, top=top)
+    make(tmp_path, "weeks", "epoch-000001", days=7.1, top=top)
+    (tmp_path / top / ".removed-old").mkdir()
+    items = list(trial_checkpoint_garbage(tmp_path))
+    assert [item.name for item in items] == [f"{top}/weeks", f"{top}/.removed-old"]
+    for item in items:
+        assert item.remove
+        item.remove()
+    assert [path.name for path in (tmp_path / top).iterdir()] == ["days"]
 
 
 def test_finished_training_is_not_resumed(tmp_path: Path) -> None:
