@@ -36,6 +36,7 @@ def load_main(uri: str) -> Loaded:
     """
     if form := light_form(uri):
         return form_main(form, uri)
+    version = ""
     if uri.startswith(("runs:/", "models:/")):
         from pipeline.artifacts.recorded import recorded_form, version_of
 
@@ -43,8 +44,6 @@ def load_main(uri: str) -> Loaded:
         with recorded_form(uri) as recorded:
             if recorded:
                 return form_main(recorded, uri, version)
-    else:
-        version = ""
     from pipeline.artifacts.keras_predictor import load_keras
 
     return Loaded(load_keras(uri), uri, "keras", version)

@@ -40,9 +40,11 @@ def version_of(uri: str) -> str:
     Raises:
         UserError: when the store does not answer.
     """
+    if not uri.startswith("models:/"):
+        return ""
     name, _, alias = uri.removeprefix("models:/").partition("@")
-    if not uri.startswith("models:/") or not alias:
-        return name.partition("/")[2] if uri.startswith("models:/") else ""
+    if not alias:
+        return name.partition("/")[2]
     use_store()
     if not has_store():
         return ""

@@ -131,7 +131,7 @@ def _add_limits(app: FastAPI) -> None:
 
     @app.exception_handler(NoDigitError)
     async def refuse_picture(request: Request, error: NoDigitError) -> Response:
-        return _refusal(422, str(error), getattr(error, "steps", ""))
+        return _refusal(422, str(error), error.steps)
 
     @app.exception_handler(UserError)
     async def refuse_file(_: Request, error: UserError) -> Response:
@@ -159,16 +159,15 @@ def _read(content: bytes, loaded: list[Loaded], steps: bool) -> Seen:
     """Find the digit in a file, and answer it with all models."""
     picture = read_picture(io.BytesIO(content))
     try:
-        answers = []
-        for model in loaded:
-            digit = find_digit(picture, *model.predictor.shape)
-            answers.append(model.predictor.answer(digit.image[None])[0])
-            if len(answers) == 1:
-                first = digit
+        shapes = {model.predictor.shape for model in loaded}
+        digits = {shape: find_digit(picture, *shape) for shape in shapes}
     except NoDigitError as error:
         if steps:
             error.steps = _png(draw_steps(picture, error.ink, (), str(error)))
         raise
+    first = digits[loaded[0].predictor.shape]
+    predictors = [model.predictor for model in loaded]
+    answers = [each.answer(digits[each.shape].image[None])[0] for each in predictors]
     drawn = _png(draw_steps(picture, first, answers[0].tolist())) if steps else ""
     shown = _answer(answers[0]).model_dump()
     others = [_answer(row) for row in answers[1:]]
