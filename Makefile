@@ -174,8 +174,8 @@ track: $(READY)  ## complete the workspace's run after the MLflow store was unav
 
 $(if $(call asked,predict),$(if $(FILES),,$(error name the image files: make predict FILES="a.png b.png")))
 .PHONY: predict
-predict: $(READY)  ## read digits from images: make predict FILES="a.png 'with space.png'" [MODEL=URI]
-	python -m pipeline.predict $(FILES) $(if $(MODEL),--model "$(MODEL)")
+predict: $(READY)  ## read digits: make predict FILES="a.png 'with space.png'" [MODEL=URI] [ARGS="--explain steps"]
+	python -m pipeline.predict $(FILES) $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 # MODEL may name several; the first one answers.
 $(if $(call asked,serve draw),$(if $(call number,$(SERVE_PORT)),,$(error PORT must be a number, not \

@@ -174,7 +174,11 @@ def hosts(count: int) -> Iterator[list[Host]]:
 
 
 class Postgres:
-    """A PostgreSQL server on a host. Its files remain when it ends."""
+    """A PostgreSQL server on a host. Its files remain when it ends.
+
+    Attributes:
+        password: that of the user `mnist`.
+    """
 
     # PostgreSQL refuses to run as root.
     _USER = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups")
@@ -184,23 +188,24 @@ class Postgres:
         found = Path("/usr/lib/postgresql").glob("*/bin")
         self._programs = max(found, key=lambda path: int(path.parts[-2]))
         self._head, self._data = head, head.folder / "postgres"
-        self._password = secrets.token_hex(16)
+        self.password = secrets.token_hex(16)
         self._data.mkdir()
         shutil.chown(self._data, "postgres")
         key = head.folder / "password"
         key.touch(0o600)
-        key.write_text(self._password)
+        key.write_text(self.password)
         shutil.chown(key, "postgres")
         initdb = ["--pgdata", str(self._data), "--username=mnist", f"--pwfile={key}", "--no-sync"]
         command = [f"{self._programs}/initdb", "--auth=scram-sha-256", "--encoding=UTF8", *initdb]
         head.run(*self._USER, *command)
+        key.unlink()
         with (self._data / "pg_hba.conf").open("a") as rules:
             rules.write(f"host all all {NETWORK}.0/24 scram-sha-256\n")
 
     @property
     def address(self) -> str:
         """The address without the database, which is /optuna or /mlflow."""
-        return f"postgresql://mnist:{self._password}@{self._head.address}"
+        return f"postgresql://mnist:{self.password}@{self._head.address}"
 
     def start(self) -> None:
         settings = {
@@ -217,7 +222,7 @@ class Postgres:
     def create(self, database: str) -> None:
         host = ["--host", self._head.address, "--username=mnist"]
         command = [f"{self._programs}/createdb", *host, database]
-        self._head.run(*command, PGPASSWORD=self._password)
+        self._head.run(*command, PGPASSWORD=self.password)
 
     def end(self) -> None:
         """End it abruptly; with SIGKILL it would leave its shared memory allocated."""

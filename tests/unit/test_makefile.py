@@ -75,6 +75,7 @@ def test_taken_port_is_one_line(folder: Path) -> None:
     [
         (["predict", "FILES='my digit.png' b.png"], "pipeline.predict 'my digit.png' b.png"),
         (["predict", "FILES=a.png", "MODEL=my model"], '--model "my model"'),
+        (["predict", "FILES=a", "ARGS=--explain steps"], "pipeline.predict a  --explain steps"),
         (["promote", "STUDY=depth"], "pipeline.promote depth"),
         (["sweep", "ARGS=train.init_from='git:HEAD~1'"], "train.init_from='git:HEAD~1'"),
         (["reset"], "pipeline.reset"),

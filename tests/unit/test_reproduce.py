@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.reproduction.clean_folder import write_configuration
+from pipeline.reproduction.clean_folder import tools_for, write_configuration
 from pipeline.reproduction.recorded import Recorded, find_recorded
 from pipeline.system.errors import UserError
 from pipeline.tracking.changes import LEFT_OUT
@@ -94,3 +94,21 @@ def test_initial_model_that_is_gone_is_one_line(recorded: Recorded, tmp_path: Pa
     recorded.config["train"]["init_from"] = "models:/reader@champion"
     with pytest.raises(UserError, match=r"is gone: models:/reader@champion, SHA-256 0000"):
         write_configuration(recorded, tmp_path)
+
+
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("recipe", ["mkdir -p .venv/bin", "false"])
+def test_other_versions_are_installed_by_the_makefile_of_the_commit(
+    recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "files").mkdir()
+    run_id = log_run("old", CONFIGURATION, **COMMIT, **{"version.keras": "2.0.0"})
+    recorded = find_recorded(run_id, tmp_path / "files")
+    (tmp_path / "Makefile").write_text(f"setup:\n\t{recipe}\n")
+    if recipe == "false":
+        with pytest.raises(UserError, match=r"`make setup` failed in the commit of the run"):
+            tools_for(recorded, tmp_path)
+    else:
+        assert tools_for(recorded, tmp_path) == tmp_path / ".venv/bin"
+        assert (tmp_path / ".venv/bin").is_dir()
+    assert "The run had other versions: keras 2.0.0. Installing those" in capsys.readouterr().out

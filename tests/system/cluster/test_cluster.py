@@ -220,3 +220,20 @@ def test_lock_of_a_lost_host_is_freed(
     began = time.monotonic()
     servers.python(code + "with store.lock: print(len(study.trials))")
     assert 5 < time.monotonic() - began < 60
+
+
+def test_no_output_and_no_file_has_the_password_of_the_database(
+    network: list[Host], servers: Servers
+) -> None:
+    head, other, *_ = network
+    again = ("secret", "sweep.workers=1", "sweep.trials=2")
+    assert servers.sweep(other, *again).wait(300) == 0, other.logs()
+    servers.postgres.end()
+    assert servers.sweep(other, *again).wait(120) == 1
+    servers.postgres.start()
+    assert other.last_log().splitlines()[-1].startswith("error: launcher.storage: ")
+    shown = [path for host in network for path in host.folder.rglob("*") if path.is_file()]
+    assert {head.folder / "artifacts", other.folder / ".sweeps"} <= {
+        parent for path in shown for parent in path.parents
+    }
+    assert [path for path in shown if servers.postgres.password.encode() in path.read_bytes()] == []

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pillow_heif import from_pillow
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
@@ -118,9 +119,13 @@ def test_photo_is_answered_and_a_blank_one_refused(browser: Chrome, tmp_path: Pa
     Image.fromarray(grey).save(tmp_path / "blank.png")
     grey[60:240, 195:210] = 40
     Image.fromarray(grey).save(tmp_path / "one.png")
+    from_pillow(Image.fromarray(grey)).save(tmp_path / "phone.heic")
     opened = browser.find_element(By.ID, "file")
-    opened.send_keys(str(tmp_path / "one.png"))
-    wait_for(browser, "digit", "1")
+    for name in ("one.png", "phone.heic"):
+        opened.send_keys(str(tmp_path / name))
+        wait_for(browser, "digit", "1")
+        browser.find_element(By.ID, "clear").click()
+        wait_for(browser, "digit", "")
     opened.send_keys(str(tmp_path / "blank.png"))
     wait_for(browser, "said", "no digit is seen")
     assert text(browser, "digit") == ""
