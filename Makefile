@@ -159,10 +159,10 @@ promote: $(READY)  ## make a preset from a sweep's best trial: make promote STUD
 $(if $(call asked,ui),$(if $(call number,$(PORT)),,$(error PORT must be a number, not '$(PORT)': make ui \
 	PORT=5001)))
 .PHONY: ui
-ui: $(READY)  ## browse the runs at http://127.0.0.1:5000: make ui [PORT=5001]
+ui: $(READY)  ## browse the runs at the address that it prints: make ui [PORT=5001]
 	$(if $(shell (exec 3<>/dev/tcp/127.0.0.1/$(PORT)) 2> /dev/null && echo taken),$(error port $(PORT) is \
 		taken by another program: make ui PORT=$(shell echo $$(($(PORT) + 1)))))
-	mlflow ui --port $(PORT)
+	@python -m pipeline.ui --port $(PORT)
 
 .PHONY: compare
 compare: $(READY)  ## results side by side: make compare [NAMES="workspace HEAD~1 my-experiment"]

@@ -81,10 +81,10 @@ def _preset(name: str, overrides: list[str], head: str) -> str:
         text = f"# @package _global_\n{head}{_yaml({'defaults': picked})}"
         path.write_text(text)
         given = compose([f"experiment={name}"], conf=conf)
-        values = _changes(given.model_dump(), wanted.model_dump())
+        values = _changes(given.settings(), wanted.settings())
         text += f"\n{_yaml(values)}" if values else ""
         path.write_text(text)
-        if compose([f"experiment={name}"], conf=conf) != wanted:
+        if compose([f"experiment={name}"], conf=conf).settings() != wanted.settings():
             raise UserError(f"a preset cannot express the overrides {' '.join(overrides)}")
     return text
 
@@ -135,8 +135,8 @@ def main() -> None:
     print(f"{path.relative_to(REPOSITORY)}: dvc exp run -S experiment={path.stem}")
     params = Path("params.yaml")
     if params.is_file():
-        chosen = compose([f"experiment={path.stem}"])
-        if compose([f"experiment={path.stem}"], params) != chosen:
+        chosen = compose([f"experiment={path.stem}"]).settings()
+        if compose([f"experiment={path.stem}"], params).settings() != chosen:
             print(f"{params} changes some values of this preset: remove them from {params} first")
 
 

@@ -94,7 +94,9 @@ def _contents_differ(key: str, results: Sequence[Result]) -> bool:
         for result in results
         if key in result.settings
     ]
-    return not any(contents) or any(content != contents[0] for content in contents)
+    if not any(contents):  # `none` stands for an empty section, whatever its file is called
+        return "none" not in {result.settings.get(key) for result in results}
+    return any(content != contents[0] for content in contents)
 
 
 def _follows_choice(key: str, results: Sequence[Result]) -> bool:

@@ -23,6 +23,7 @@ from pipeline.config.hydra_cache import (
 from pipeline.config.overrides import (
     SWEEP_GROUPS,
     VALUES,
+    flatten,
     key_of,
     merge_overrides,
     parse_overrides,
@@ -30,8 +31,8 @@ from pipeline.config.overrides import (
     with_params,
 )
 from pipeline.config.paths import CONF, config_groups, git_hint, options_of
-from pipeline.config.presets import left_out
-from pipeline.config.schema import VERSIONS, Config, SweepConfig
+from pipeline.config.presets import PRESET, left_out
+from pipeline.config.schema import CHANGES, CHOICES, VERSIONS, Config, SweepConfig
 from pipeline.config.targets import arguments_of
 from pipeline.config.validation import validate
 from pipeline.system.errors import UserError, nearest, one_line
@@ -49,11 +50,13 @@ class Origin:
         conf: the folder of config groups.
         set_by: keys and groups that overrides set, with the source of each override.
         choices: the file that was picked from each group.
+        changes: the values that overrides changed in the picked files, by key.
     """
 
     conf: Path
     set_by: dict[str, str]
     choices: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
 
     def of(self, key: str) -> str:
         """The file, or "the command line", that a key comes from."""
@@ -115,9 +118,17 @@ def compose(
         for override in parse_overrides(overrides, params.name):
             origin.set_by.setdefault(override.key_or_group, params.name)
     values = _to_container(_hydra_compose(overrides, origin), origin)
-    if VERSIONS in values:
-        raise UserError(f"{VERSIONS} ({origin.of(VERSIONS)}): compose writes this section itself")
-    cfg = validate(Config, values | {VERSIONS: library_versions()}, origin.of)
+    groups = _picked_groups(origin)
+    picks = {key_of(o): o.partition("=")[2] for o in overrides if key_of(o) in groups}
+    picks.pop(PRESET, None)
+    written = {
+        VERSIONS: library_versions(),
+        CHOICES: {group: str(origin.choices[group]) for group in groups},
+        CHANGES: picks | origin.changes,
+    }
+    for name in values.keys() & written.keys():
+        raise UserError(f"{name} ({origin.of(name)}): compose writes this section itself")
+    cfg = validate(Config, values | written, origin.of)
     check_targets(cfg, origin.of)
     return cfg
 
@@ -165,7 +176,12 @@ def group_choices(arguments: Sequence[str], conf: Path = CONF) -> dict[str, str]
     """The file that a composition picks from each group, except the preset."""
     origin = Origin(conf, {})
     _hydra_compose(list(arguments), origin)
-    return {k: v for k, v in origin.choices.items() if (conf / k).is_dir() and k != "experiment"}
+    return {k: origin.choices[k] for k in _picked_groups(origin) if k != PRESET}
+
+
+def _picked_groups(origin: Origin) -> list[str]:
+    """The groups from which a file was picked, in Hydra's order, with the preset's."""
+    return [key for key in origin.choices if (origin.conf / key).is_dir()]
 
 
 def _hydra_compose(overrides: list[str], origin: Origin) -> DictConfig:
@@ -185,7 +201,16 @@ def _hydra_compose(overrides: list[str], origin: Origin) -> DictConfig:
         except _HYDRA_ERRORS as error:
             raise UserError(_locate(one_line(error), origin)) from None
     origin.choices |= choices
+    before, after = (_values(each) for each in (picked, composed))
+    origin.changes |= {k: v for k, v in after.items() if k not in before or before[k] != v}
     return composed
+
+
+def _values(config: DictConfig) -> dict[str, Any]:
+    """The values by dotted key; interpolations are not resolved."""
+    values = OmegaConf.to_container(config)
+    assert isinstance(values, dict)
+    return flatten(values)
 
 
 def _compose_values(base: list[str], values: list[str], origin: Origin) -> DictConfig:

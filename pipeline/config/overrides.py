@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from pipeline.config.paths import CONF, config_groups, options_of
-from pipeline.config.schema import VERSIONS, Config
+from pipeline.config.schema import CHANGES, CHOICES, VERSIONS, Config
 from pipeline.config.yaml_files import read_yaml
 from pipeline.system.errors import UserError, nearest, one_line
 
@@ -77,7 +77,8 @@ def _misplaced(params: Path, key: Any, value: Any, groups: set[str]) -> UserErro
     """The error for a key of a params file that is neither a config group nor `set`."""
     section = str(key).lstrip("+~").partition(".")[0]
     if section not in {*groups, *Config.model_fields}:
-        valid = sorted({*groups, VALUES, *Config.model_fields} - {*SWEEP_GROUPS, VERSIONS})
+        written = (CHANGES, CHOICES, VERSIONS)
+        valid = sorted({*groups, VALUES, *Config.model_fields} - {*SWEEP_GROUPS, *written})
         return UserError(f"{key!s:.100} ({params.name}): no such key{nearest(section, valid)}")
     [(name, inner), *_] = flatten({str(key).lstrip("+~"): value}).items()
     return UserError(

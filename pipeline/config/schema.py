@@ -74,7 +74,9 @@ def _check_class_names(names: list[str] | None, info: ValidationInfo) -> list[st
     return names
 
 
-VERSIONS = "versions"  # the section that compose writes itself
+VERSIONS = "versions"  # these sections compose writes itself
+CHOICES = "choices"
+CHANGES = "changes"
 
 # Sections for `hydra.utils.instantiate`. An OptionalTarget may be empty.
 OptionalTarget = Annotated[dict[str, Any], AfterValidator(_check_target)]
@@ -165,7 +167,12 @@ class Versions(Section):
 
 
 class Config(Section):
-    """The complete configuration, as stored in `composed.yaml`."""
+    """The complete configuration, as stored in `composed.yaml`.
+
+    Attributes:
+        choices: the file that was picked from each config group, and the preset (`experiment`).
+        changes: the picks and values on top of the preset, by key.
+    """
 
     data: Data
     model: Target
@@ -178,6 +185,12 @@ class Config(Section):
     evaluate: Evaluate
     tracking: Tracking
     versions: Versions
+    choices: dict[str, str]
+    changes: dict[str, Any]
+
+    def settings(self) -> dict[str, Any]:
+        """All values, without how they were chosen."""
+        return self.model_dump(exclude={CHOICES, CHANGES})
 
 
 class Sweep(Section):

@@ -13,7 +13,7 @@ from pipeline.config.yaml_files import read_yaml
 from pipeline.system.errors import UserError
 from pipeline.tracking.changes import LEFT_OUT, PATCH
 from pipeline.tracking.lookup import run_names, runs_named
-from pipeline.tracking.run import CONFIGURATION
+from pipeline.tracking.run import COMPOSED
 from pipeline.tracking.store import mlflow_errors
 from pipeline.tracking.tags import INIT_DIGEST, MODEL_DIGEST, PARENT_RUN
 
@@ -85,11 +85,11 @@ def find_recorded(name: str, folder: Path) -> Recorded:
         if not patch.exists() and run.data.tags.get("git.dirty") == "true":
             parent = run.data.tags.get(PARENT_RUN)
             patch = _download(parent, folder / "parent") / PATCH if parent else patch
-    if not (files / CONFIGURATION).is_file():
+    if not (files / COMPOSED).is_file():
         raise UserError(
-            f"run {name} has no {CONFIGURATION}: only a training or a trial can be reproduced"
+            f"run {name} has no {COMPOSED}: only a training or a trial can be reproduced"
         )
-    config = read_yaml(files / CONFIGURATION, "")
+    config = read_yaml(files / COMPOSED, "")
     found = Recorded(run, config, files, patch if patch.exists() else None)
     if not found.commit:
         raise UserError(f"run {name} has no commit: it was not started in a git repository")

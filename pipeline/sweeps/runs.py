@@ -13,10 +13,11 @@ from mlflow.entities import Metric, Run, RunTag
 from optuna.trial import FrozenTrial
 
 from pipeline.config.composition import compose
-from pipeline.config.overrides import merge_overrides
+from pipeline.config.overrides import key_of, merge_overrides
 from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config
 from pipeline.data.splits import data_digest
+from pipeline.sweeps.descriptions import describe_sweep, describe_trial
 from pipeline.sweeps.storage import Study
 from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import (
@@ -31,12 +32,14 @@ from pipeline.sweeps.trials import (
 from pipeline.system import process
 from pipeline.system.errors import UserError
 from pipeline.tracking.changes import log_changes
+from pipeline.tracking.description import NOTE
 from pipeline.tracking.environment import environment_tags, source_tags
 from pipeline.tracking.inputs import log_training_inputs
 from pipeline.tracking.liveness import close_dead_runs
-from pipeline.tracking.run import CONFIGURATION, FAILURE_TAG, TrackedRun, epoch_metrics, run_params
+from pipeline.tracking.names import configuration_name, run_params, trial_name
+from pipeline.tracking.run import COMPOSED, TrackedRun, epoch_metrics
 from pipeline.tracking.store import TrackingUnavailableError, connect, mlflow_errors, set_tags
-from pipeline.tracking.tags import DATA_DIGEST, PARENT_RUN
+from pipeline.tracking.tags import CONFIGURATION, DATA_DIGEST, PARENT_RUN, STUDY
 from pipeline.training.history import Row, best_epoch
 
 SWEEP_ID = "sweep.id"  # a resumed sweep finds its run by this tag
@@ -48,29 +51,32 @@ _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 class TrialRun(TrackedRun):
     """The run of one trial."""
 
-    def __init__(self, cfg: Config, prepared: Path, threads: int, parent: str, number: int) -> None:
+    def __init__(
+        self, cfg: Config, task: Task, overrides: list[str], threads: int, number: int
+    ) -> None:
         """Store the settings of the run; `start` creates it.
 
         Args:
             cfg: the configuration of the trial.
-            prepared: folder of the prepared data.
+            task: the sweep's run, data and parameters.
+            overrides: those of the trial.
             threads: number of TensorFlow threads.
-            parent: the run of the sweep; "" if the store did not answer.
             number: the trial's number.
         """
-        super().__init__(cfg, prepared, threads)
-        self.parent, self.number = parent, number
-        if not parent:
+        super().__init__(cfg, task.prepared, threads)
+        self.parent, self.number = task.parent_run, number
+        self._searched, self._study = task.searched, task.sweep.name
+        self.overrides = overrides
+        if not self.parent:
             self.error = TrackingUnavailableError("the sweep has no run")
 
-    def start(self, overrides: list[str], resumed: int | None = None) -> None:
+    def start(self, resumed: int | None = None) -> None:
         """Open the run, and log what is known before the training starts.
 
         Args:
-            overrides: those of the trial.
             resumed: the number of the trial whose worker died. Its run goes on as this one.
         """
-        self.attempt(lambda: self._start(overrides, resumed))
+        self.attempt(lambda: self._start(resumed))
 
     def end(self, state: str, history: list[Row], failure: str = "") -> None:
         """Close the run with the state that the study has for the trial.
@@ -99,58 +105,70 @@ class TrialRun(TrackedRun):
         assert trial.datetime_start is not None
         assert trial.datetime_complete is not None
         began = int(trial.datetime_start.timestamp() * 1000)
-        run = self._create(trial.user_attrs.get(OVERRIDES, []), began)
+        run = self._create(began)
         state, history = trial.state.name, trial.user_attrs.get(HISTORY, [])
         failure = trial.user_attrs.get(FAILURE, "")
         client.log_batch(
             run.info.run_id,
             [*epoch_metrics(history), *_best_metrics(state, history)],
             run_params(self.cfg),
-            _end_tags(state, failure),
+            self._end_tags(run.info.run_id, state, history, failure),
         )
-        client.log_text(run.info.run_id, dump_config(self.cfg), CONFIGURATION)
+        client.log_text(run.info.run_id, dump_config(self.cfg), COMPOSED)
         ended = int(trial.datetime_complete.timestamp() * 1000)
         client.set_terminated(run.info.run_id, _STATUS[state], ended)
 
-    def _start(self, overrides: list[str], resumed: int | None) -> None:
+    def _start(self, resumed: int | None) -> None:
         client = mlflow.MlflowClient()
         parent = _sweep_run(self.parent)
         if (run := _lost_run(parent, resumed)) is not None:
             self.resume(run.info.run_id)
-            client.update_run(self.run_id, "RUNNING", self._name(parent))
-            set_tags(self.run_id, self._tags(overrides))
+            client.update_run(self.run_id, "RUNNING", self._name())
+            set_tags(self.run_id, self._tags())
         else:
-            run = self._create(overrides)
+            run = self._create()
             self.run_id = run.info.run_id
         # MLflow's parameters are immutable: skip those that a resumed run has already.
         params = [param for param in run_params(self.cfg) if param.key not in run.data.params]
         client.log_batch(self.run_id, params=params)
-        client.log_text(self.run_id, dump_config(self.cfg), CONFIGURATION)
+        client.log_text(self.run_id, dump_config(self.cfg), COMPOSED)
 
-    def _create(self, overrides: list[str], began: int | None = None) -> Run:
+    def _create(self, began: int | None = None) -> Run:
         """Create a run; `began` is in milliseconds."""
         parent = _sweep_run(self.parent)
         return mlflow.MlflowClient().create_run(
-            parent.info.experiment_id, began, self._tags(overrides), self._name(parent)
+            parent.info.experiment_id, began, self._tags(), self._name()
         )
 
-    def _name(self, parent: Run) -> str:
-        return f"{parent.info.run_name} {self.number}"
+    def _name(self) -> str:
+        values = dict(
+            text.split("=", 1) for text in self.overrides if key_of(text) in self._searched
+        )
+        return trial_name(self.number, values)
 
-    def _tags(self, overrides: list[str]) -> dict[str, str]:
+    def _tags(self) -> dict[str, str]:
         return {
             PARENT_RUN: self.parent,
             TRIAL_NUMBER: str(self.number),
-            "overrides": " ".join(overrides),
+            STUDY: self._study,
+            CONFIGURATION: configuration_name(self.cfg),
+            "overrides": " ".join(self.overrides),
             **process.identity(),
             **environment_tags(self.threads),
         }
 
     def _end(self, state: str, history: list[Row], failure: str) -> None:
         mlflow.MlflowClient().log_batch(
-            self.run_id, _best_metrics(state, history), tags=_end_tags(state, failure)
+            self.run_id,
+            _best_metrics(state, history),
+            tags=self._end_tags(self.run_id, state, history, failure),
         )
         self.close(_STATUS[state])
+
+    def _end_tags(self, run_id: str, state: str, history: list[Row], failure: str) -> list[RunTag]:
+        note = describe_trial(run_id, self.number, self.overrides, history, failure, state)
+        tags = {TRIAL_STATE: state, NOTE: note} | ({FAILURE: failure[:5000]} if failure else {})
+        return [RunTag(key, value) for key, value in tags.items()]
 
 
 @lru_cache(maxsize=1)
@@ -167,11 +185,6 @@ def _best_metrics(state: str, history: list[Row]) -> list[Metric]:
     return [
         Metric(f"validation_{name}", best[f"val_{name}"], now, 0) for name in ("loss", "accuracy")
     ]
-
-
-def _end_tags(state: str, failure: str) -> list[RunTag]:
-    tags = {TRIAL_STATE: state, **({FAILURE_TAG: failure[:5000]} if failure else {})}
-    return [RunTag(key, value) for key, value in tags.items()]
 
 
 def _lost_run(parent: Run, number: int | None) -> Run | None:
@@ -228,12 +241,12 @@ def open_sweep_run(cfg: Config, prepared: Path, name: str, sweep_id: str) -> str
         run = (
             found[0]
             if found
-            else client.create_run(experiment.experiment_id, run_name=name, tags=tags)
+            else client.create_run(experiment.experiment_id, run_name=f"sweep {name}", tags=tags)
         )
         run_id = run.info.run_id
         client.update_run(run_id, "RUNNING")
-        tags = {"sweep.study": name, DATA_DIGEST: data_digest(prepared)}
-        set_tags(run_id, {**tags, **process.identity(), **source_tags()})
+        tags = {STUDY: name, DATA_DIGEST: data_digest(prepared)}
+        set_tags(run_id, {**tags, **process.identity(), **source_tags(), NOTE: "It is running."})
         log_changes(run_id)
         if not run.inputs or not run.inputs.dataset_inputs:
             log_training_inputs(run_id, cfg, prepared)
@@ -274,7 +287,7 @@ def _reconcile_trial(trial: FrozenTrial, run: Run | None, task: Task) -> None:
     except UserError:
         return  # the trial failed for this reason, and never had a run
     threads = trial.user_attrs.get(THREADS, task.threads)
-    trial_run = TrialRun(cfg, task.prepared, threads, task.parent_run, trial.number)
+    trial_run = TrialRun(cfg, task, overrides, threads, trial.number)
     if run:
         trial_run.attempt(lambda: trial_run.resume(run.info.run_id))
         history = trial.user_attrs.get(HISTORY, [])
@@ -300,7 +313,8 @@ def close_sweep_run(
     """
     with mlflow_errors():
         client = mlflow.MlflowClient()
-        set_tags(run_id, best)
+        name = client.get_run(run_id).data.tags[STUDY]
+        set_tags(run_id, {**best, NOTE: describe_sweep(name, best)})
         if value is not None:
             mlflow.log_metrics({"best_value": value}, run_id=run_id)
         if results.is_dir():

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config.schema import Sweep
+from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.storage import Store
 
 SWEEPS_FOLDER = ".sweeps"
@@ -41,3 +42,8 @@ class Task:
     session: str
     parent: dict[str, str] | None
     max_trials: int = 100
+
+    @property
+    def searched(self) -> set[str]:
+        """The keys that differ from trial to trial."""
+        return {parameter.target for parameter in parse_space(self.sweep).searched}

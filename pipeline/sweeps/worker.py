@@ -110,8 +110,8 @@ def run_trial(task: Task, study: Study, trial: Trial) -> str:
     except UserError as error:
         _record(task, study, trial, _failed(error, []))
         return task.parent_run
-    run = TrialRun(cfg, task.prepared, task.threads, task.parent_run, trial.number)
-    run.start(overrides, trial.user_attrs.get(REQUEUED))
+    run = TrialRun(cfg, task, overrides, task.threads, trial.number)
+    run.start(trial.user_attrs.get(REQUEUED))
     run.attempt(run.beat)
     try:
         outcome = _train_trial(task, study, trial, run)

@@ -1,5 +1,6 @@
 """Which runs are still running. A run whose process cannot be seen is judged by its heartbeat."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from contextlib import suppress
 
 import mlflow
 from mlflow.entities import Run
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from pipeline.system import process
 from pipeline.system.process import State
@@ -17,6 +19,7 @@ _INTERVAL = 15.0  # seconds between two heartbeats
 # Seconds without a heartbeat after which a process is taken for dead. The clocks of machines that
 # share a store must agree to within a minute.
 _STALE = 150.0
+_SAMPLE = 2.0  # seconds between two samples of the system's metrics
 _LOOK = 1.0  # seconds between two looks at a run
 
 
@@ -43,6 +46,22 @@ class Heartbeat:
             with suppress(Exception):  # the store may be back at the next beat
                 client.set_tag(self._run_id, HEARTBEAT, f"{time.time():.1f}")
             self._over.wait(self._interval)
+
+
+class SystemMetrics:
+    """Logs the use of processors, memory and GPUs to a run, until it is stopped."""
+
+    def __init__(self, run_id: str) -> None:
+        """Start to log; a resumed run goes on where it stopped."""
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # a store may fail
+        self._monitor = SystemMetricsMonitor(run_id, _SAMPLE, resume_logging=True)
+        self._monitor.start()
+
+    def stop(self) -> None:
+        """Stop. What waits for a store that does not answer ends with the process."""
+        thread = threading.Thread(target=self._monitor.finish, daemon=True)
+        thread.start()
+        thread.join(timeout=1)
 
 
 def close_dead_runs() -> None:

@@ -22,6 +22,16 @@ from pipeline.tracking.store import mlflow_errors
 from pipeline.tracking.tags import CLAIM, DATA_DIGEST
 
 CHAMPION = "champion"
+_TAKES = """It takes raw pixels, uint8 of shape (N, height, width), and returns the probability of \
+each class, float32 of shape (N, classes). Its run has the test accuracy, and the model in other \
+forms: the artifacts `exports/`, whose README.md says how to load each."""
+_MODEL_NOTE = """Reads an image of one handwritten character. The alias `champion` is the best \
+model by evidence on validation images.
+
+```
+make predict FILES=digit.png MODEL=models:/<name>@champion
+make serve
+```"""
 _SETTLE = 10  # attempts, in case that two evaluations disagree
 Judge = Callable[[str], Paired]
 
@@ -93,13 +103,8 @@ def _register(
     else:
         for key, value in tags.items():
             client.set_model_version_tag(name, version.version, key, value)
-    note = (
-        f"Champion, because {reason}.\n\n"
-        "It takes raw pixels, uint8 of shape (N, height, width), and returns the probability of "
-        "each class. Its run has it in other forms, LiteRT, ONNX and SavedModel: the "
-        "artifacts `exports/`, whose README.md says how to load each."
-    )
-    client.update_model_version(name, version.version, note)
+    client.update_model_version(name, version.version, f"Champion, because {reason}.\n\n{_TAKES}")
+    client.update_registered_model(name, _MODEL_NOTE)
     return version
 
 

@@ -1,4 +1,4 @@
-"""An MLflow run that tolerates a failing store, and functions to describe and find runs."""
+"""An MLflow run that tolerates a failing store, and how to find runs."""
 
 import sys
 import time
@@ -6,19 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import Metric, Run
 
-from pipeline.config.overrides import flatten
-from pipeline.config.schema import VERSIONS, Config
+from pipeline.config.schema import Config
 from pipeline.system.errors import UserError
-from pipeline.system.seeds import Seeds
 from pipeline.tracking.liveness import Heartbeat
 from pipeline.tracking.store import CATCH_UP, mlflow_errors, set_tags
-from pipeline.tracking.tags import MODEL_DIGEST
+from pipeline.tracking.tags import FAILURE, MODEL_DIGEST
 
 _BATCH = 1000  # metrics that MLflow takes at once
-FAILURE_TAG = "failure"  # why a run failed
-CONFIGURATION = "composed.yaml"  # the artifact of a run that has its whole configuration
+COMPOSED = "composed.yaml"  # the artifact of a run that has its whole configuration
 
 
 class TrackedRun:
@@ -64,7 +61,7 @@ class TrackedRun:
         if self._heartbeat:
             self._heartbeat.stop()
         if failure:
-            set_tags(self.run_id, {FAILURE_TAG: failure[:5000]})
+            set_tags(self.run_id, {FAILURE: failure[:5000]})
         mlflow.MlflowClient().set_terminated(self.run_id, status)
 
     def beat(self) -> None:
@@ -115,16 +112,6 @@ def epoch_metrics(rows: Sequence[dict[str, float]]) -> list[Metric]:
         for key, value in row.items()
         if key != "epoch"
     ]
-
-
-def run_params(cfg: Config) -> list[Param]:
-    """All values of a configuration, and the seeds derived from its seed, as run parameters.
-
-    The versions of libraries are tags: see `environment_tags`.
-    """
-    seeds = {f"seed.{k}": v for k, v in vars(Seeds.derive(cfg.train.seed)).items()}
-    values = {**flatten(cfg.model_dump(exclude={VERSIONS})), **seeds}
-    return [Param(key, str(value)) for key, value in values.items()]
 
 
 def find_run(experiment: str, digest: str) -> Run | None:

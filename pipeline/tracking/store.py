@@ -21,6 +21,7 @@ from pipeline.tracking.sqlite_store import (
     sqlite_path,
     sqlite_uri,
 )
+from pipeline.tracking.views import install_views
 
 CATCH_UP = "When the store is back, `make track` completes the run."
 
@@ -56,7 +57,7 @@ def connect(experiment: str) -> None:
                 if mlflow.get_experiment_by_name(experiment) is None:
                     mlflow.create_experiment(experiment, artifacts_of(path).as_uri())
         # Creates the experiment if it is missing. Safe if several machines do so at once.
-        mlflow.set_experiment(experiment)
+        install_views(mlflow.set_experiment(experiment))
 
 
 def has_store() -> bool:

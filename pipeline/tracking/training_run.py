@@ -1,5 +1,6 @@
 """The MLflow run of the train stage. `evaluate` adds the test results to it."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,23 +12,35 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config
-from pipeline.data.splits import data_digest
+from pipeline.data.splits import data_digest, load_stats
 from pipeline.system import cli, process
 from pipeline.system.determinism import gpus
 from pipeline.system.files import sha256
 from pipeline.system.redaction import redact
 from pipeline.tracking.changes import log_changes
+from pipeline.tracking.description import write_description
 from pipeline.tracking.environment import environment_tags
 from pipeline.tracking.inputs import log_training_inputs, mlflow_dataset
-from pipeline.tracking.liveness import close_dead_runs, wait_until_known
-from pipeline.tracking.models import log_model_file
-from pipeline.tracking.run import CONFIGURATION, FAILURE_TAG, TrackedRun, find_run, run_params
+from pipeline.tracking.liveness import SystemMetrics, close_dead_runs, wait_until_known
+from pipeline.tracking.models import describe_network, log_model_file
+from pipeline.tracking.names import (
+    configuration_name,
+    describe_values,
+    run_name,
+    run_params,
+)
+from pipeline.tracking.run import COMPOSED, TrackedRun, find_run
 from pipeline.tracking.store import TrackingUnavailableError, connect, set_tags
 from pipeline.tracking.tags import (
+    CHANGES,
+    CONFIGURATION,
     DATA_DIGEST,
+    FAILURE,
+    IMAGES,
     INIT_DIGEST,
     MODEL_DIGEST,
     MODEL_ID,
+    NETWORK,
     PARENT_RUN,
     TRAINING_ID,
 )
@@ -35,6 +48,8 @@ from pipeline.tracking.tags import (
 
 class TrainingRun(TrackedRun):
     """The run of one training; `training_run` opens and closes it."""
+
+    _system: SystemMetrics | None = None
 
     def open(self, training_id: str, resumable: bool, init: Path | None) -> None:
         """Find or create the run, and log what is known before the training starts."""
@@ -44,11 +59,21 @@ class TrainingRun(TrackedRun):
         run = _open_run(self.cfg, training_id, resumable)
         self.resume(run.info.run_id)
         self.beat()
+        self._system = SystemMetrics(self.run_id)
         client = mlflow.MlflowClient()
-        if FAILURE_TAG in run.data.tags:
-            client.delete_tag(self.run_id, FAILURE_TAG)
+        if FAILURE in run.data.tags:
+            client.delete_tag(self.run_id, FAILURE)
         tags = {**process.identity(), DATA_DIGEST: data_digest(self.prepared)}
         tags |= environment_tags(self.threads)
+        images = load_stats(self.prepared)["images"]
+        tags[IMAGES] = (
+            f"{images['train']:,} training and {images['validation']:,} validation images"
+        )
+        tags[CONFIGURATION] = configuration_name(self.cfg)
+        if self.cfg.changes:
+            tags[CHANGES] = describe_values(self.cfg.changes)
+        if experiment := os.environ.get("DVC_EXP_NAME"):
+            tags["dvc.experiment"] = experiment
         if names := gpus():
             tags["gpus"] = ", ".join(names)
         if init:
@@ -59,9 +84,18 @@ class TrainingRun(TrackedRun):
         params = [param for param in run_params(self.cfg) if param.key not in run.data.params]
         run_tags = [RunTag(key, value) for key, value in tags.items()]
         client.log_batch(self.run_id, params=params, tags=run_tags)
-        client.log_text(self.run_id, dump_config(self.cfg), CONFIGURATION)
+        client.log_text(self.run_id, dump_config(self.cfg), COMPOSED)
         log_changes(self.run_id)
         log_training_inputs(self.run_id, self.cfg, self.prepared)
+        write_description(self.run_id)
+
+    def close(self, status: str, failure: str = "") -> None:
+        """End the run, and describe what it has become; see `TrackedRun.close`."""
+        if self._system:
+            self._system.stop()
+        super().close(status, failure)
+        if self.run_id:
+            write_description(self.run_id)
 
     def log_model(self, model: keras.Model, models: Path, metrics: dict[str, float]) -> None:
         """Log models/model.keras, which holds `model`, and its `val_loss` and `val_accuracy`."""
@@ -84,6 +118,13 @@ class TrainingRun(TrackedRun):
             model_id=model_id,
             run_id=self.run_id,
         )
+        sizes = {"parameters": model.count_params(), "model_bytes": path.stat().st_size}
+        speeds = client.get_metric_history(self.run_id, "images_per_second")
+        if speeds:  # a run that was restored from files does not know them
+            images = load_stats(self.prepared)["images"]["train"]
+            sizes["fit_seconds"] = sum(images / metric.value for metric in speeds)
+        mlflow.log_metrics({**sizes, "best_epoch": metrics["best_epoch"]}, run_id=self.run_id)
+        set_tags(self.run_id, {NETWORK: describe_network(model)})
         client.log_artifact(self.run_id, str(models / "history.csv"))
         # Set these tags last: a run that has them is complete.
         set_tags(self.run_id, {MODEL_DIGEST: sha256(path), MODEL_ID: model_id})
@@ -152,6 +193,6 @@ def _open_run(cfg: Config, training_id: str, resumable: bool) -> Run:
     assert experiment is not None
     return client.create_run(
         experiment.experiment_id,
-        run_name=cfg.tracking.run_name,
+        run_name=run_name(cfg),
         tags={TRAINING_ID: training_id, **process.identity()},
     )

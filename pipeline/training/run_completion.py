@@ -15,6 +15,7 @@ from pipeline.data.splits import Split, load_split
 from pipeline.evaluation.paired import Paired, compare_answers
 from pipeline.system.errors import UserError
 from pipeline.system.files import sha256
+from pipeline.tracking.description import write_description
 from pipeline.tracking.inputs import log_input, mlflow_dataset
 from pipeline.tracking.registry import update_champion
 from pipeline.tracking.run import find_run
@@ -75,6 +76,7 @@ def log_evaluation(
             test = mlflow_dataset(cfg, prepared, "test")
             log_input(run_id, test, "testing")
             mlflow.log_metrics(changed, dataset=test, model_id=model_id, run_id=run_id)
+            write_description(run_id)
         for folder in folders:
             mlflow.MlflowClient().log_artifacts(run_id, str(folder), folder.name)
     line = _champion_line(cfg, prepared, path, run)

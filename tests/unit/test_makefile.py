@@ -80,7 +80,7 @@ def test_taken_port_is_one_line(folder: Path) -> None:
         (["sweep", "ARGS=train.init_from='git:HEAD~1'"], "train.init_from='git:HEAD~1'"),
         (["reset"], "pipeline.reset"),
         (["reset", "TO=HEAD~1"], 'pipeline.reset "HEAD~1"'),
-        (["ui", "PORT=1"], "mlflow ui --port 1"),
+        (["ui", "PORT=1"], "pipeline.ui --port 1"),
     ],
     ids=lambda value: "" if isinstance(value, list) else value,
 )

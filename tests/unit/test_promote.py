@@ -79,8 +79,8 @@ def test_preset_composes_to_the_best_trial(sweeps: Path, conf: Path) -> None:
         end_trial(study, value, overrides)
     path = promote(sweeps / "digits", "digits")
     assert path == conf / "experiment/best_digits.yaml"
-    wanted = compose([*BASE, "train.threads=2", *best])
-    assert compose(["experiment=best_digits"], conf=conf) == wanted
+    wanted = compose([*BASE, "train.threads=2", *best]).settings()
+    assert compose(["experiment=best_digits"], conf=conf).settings() == wanted
     head = path.read_text()
     assert f"# Trial {study.best_trial.number}, the best of 3 " in head
     assert "# Validation accuracy: 0.75, loss 0.5, at epoch 2" in head

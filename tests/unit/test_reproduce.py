@@ -9,7 +9,7 @@ from pipeline.reproduction.clean_folder import tools_for, write_configuration
 from pipeline.reproduction.recorded import Recorded, find_recorded
 from pipeline.system.errors import UserError
 from pipeline.tracking.changes import LEFT_OUT
-from pipeline.tracking.run import CONFIGURATION
+from pipeline.tracking.run import COMPOSED
 from pipeline.tracking.tags import INIT_DIGEST, PARENT_RUN
 from tests.helpers.commands import assert_help, assert_usage_error
 
@@ -36,7 +36,7 @@ def test_missing_run_is_a_usage_error(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("tracked")
 def test_run_that_cannot_be_reproduced_is_one_line(tmp_path: Path) -> None:
     for name in ("sweep", "no commit", "two", "two"):
-        log_run(name, *([CONFIGURATION] if name != "sweep" else []))
+        log_run(name, *([COMPOSED] if name != "sweep" else []))
     for number, (name, reason) in enumerate(
         {
             "sweep": "run sweep has no composed.yaml: only a training or a trial",
@@ -54,7 +54,7 @@ def test_run_that_cannot_be_reproduced_is_one_line(tmp_path: Path) -> None:
 def test_trial_has_the_changes_of_its_sweep(tmp_path: Path) -> None:
     sweep = log_run("sweep", "uncommitted.patch", **{"git.dirty": "true"})
     tags = {**COMMIT, "git.dirty": "true", PARENT_RUN: sweep}
-    found = find_recorded(log_run("trial", CONFIGURATION, **tags), tmp_path)
+    found = find_recorded(log_run("trial", COMPOSED, **tags), tmp_path)
     assert found.patch
     assert found.patch.is_file()
     assert found.lost_changes == ""
@@ -72,19 +72,19 @@ def test_trial_has_the_changes_of_its_sweep(tmp_path: Path) -> None:
 def test_changes_that_were_not_kept_are_named(
     tmp_path: Path, tags: dict[str, str], lost: str
 ) -> None:
-    found = find_recorded(log_run("a run", CONFIGURATION, **COMMIT, **tags), tmp_path)
+    found = find_recorded(log_run("a run", COMPOSED, **COMMIT, **tags), tmp_path)
     assert (found.patch, found.lost_changes) == (None, lost)
 
 
 @pytest.fixture
 def recorded(tracked: Path, tmp_path: Path) -> Recorded:
     (tmp_path / "files").mkdir()
-    return find_recorded(log_run("a run", CONFIGURATION, **COMMIT), tmp_path / "files")
+    return find_recorded(log_run("a run", COMPOSED, **COMMIT), tmp_path / "files")
 
 
 def test_configuration_has_the_threads_of_the_run(recorded: Recorded, tmp_path: Path) -> None:
     write_configuration(recorded, tmp_path)
-    assert (tmp_path / CONFIGURATION).read_text() == (
+    assert (tmp_path / COMPOSED).read_text() == (
         "train:\n  epochs: 1\n  init_from: null\n  threads: 3\n"
     )
 
@@ -102,7 +102,7 @@ def test_other_versions_are_installed_by_the_makefile_of_the_commit(
     recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "files").mkdir()
-    run_id = log_run("old", CONFIGURATION, **COMMIT, **{"version.keras": "2.0.0"})
+    run_id = log_run("old", COMPOSED, **COMMIT, **{"version.keras": "2.0.0"})
     recorded = find_recorded(run_id, tmp_path / "files")
     (tmp_path / "Makefile").write_text(f"setup:\n\t{recipe}\n")
     if recipe == "false":

@@ -285,7 +285,20 @@ def test_values_are_replaced_as_by_hydra(overrides: list[str]) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         wanted = OmegaConf.to_container(hydra_compose("config", overrides), resolve=True)
     assert isinstance(wanted, dict)
-    assert compose(overrides) == Config.model_validate({**wanted, "versions": library_versions()})
+    written = {"versions": library_versions(), "choices": {}, "changes": {}}
+    assert compose(overrides).settings() == Config.model_validate(wanted | written).settings()
+
+
+def test_picks_and_values_on_top_of_the_preset_are_changes(tmp_path: Path) -> None:
+    assert compose().changes == {}
+    assert compose().choices["model"] == "cnn"
+    params = write_params(tmp_path, "experiment: first_network\nset: {train: {seed: 3}}")
+    arguments = ["optimizer=sgd", "train.epochs=10", "+optimizer.clipnorm=1.0"]
+    cfg = compose(arguments, params)
+    # 10 epochs are what the preset has.
+    assert cfg.changes == {"optimizer": "sgd", "train.seed": 3, "optimizer.clipnorm": 1.0}
+    assert cfg.choices["experiment"] == "first_network"
+    assert (cfg.choices["model"], cfg.choices["optimizer"]) == ("mlp", "sgd")
 
 
 def test_file_of_conf_is_read_again_after_a_change(conf: Path) -> None:

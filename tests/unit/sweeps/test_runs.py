@@ -23,6 +23,7 @@ from pipeline.sweeps.storage import Store, Study
 from pipeline.sweeps.study import ask_trial, requeue_stale
 from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, THREADS
+from pipeline.tracking.description import NOTE
 from pipeline.tracking.store import TrackingUnavailableError
 from pipeline.tracking.tags import DATA_DIGEST, PARENT_RUN
 from tests.helpers.tasks import BASE, task_of
@@ -66,7 +67,7 @@ def test_sweep_has_one_run_however_often_it_is_started(parent: str, prepared: Pa
     assert open_sweep_run(CFG, prepared, "digits", "id") == parent
     run = get_run(parent)
     assert run.info.status == "RUNNING"
-    assert run.info.run_name == "digits"
+    assert run.info.run_name == "sweep digits"
     assert run.inputs
     assert len(run.inputs.dataset_inputs) == 2
     expected = {SWEEP_ID: "id", "sweep.study": "digits", DATA_DIGEST: data_digest(prepared)}
@@ -91,10 +92,12 @@ def test_run_of_a_session_that_was_killed_while_it_opened_it_is_used_again(
 def test_closed_run_has_the_results_and_the_best_trial(parent: str, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results/trials.csv").write_text("trial\n")
-    close_sweep_run(parent, "FINISHED", tmp_path / "results", {"best.trial": "3"}, 0.25)
+    best = {"best.trial": "3", "best.value": "0.25", "best.overrides": "model.width=4"}
+    close_sweep_run(parent, "FINISHED", tmp_path / "results", best, 0.25)
     run = get_run(parent)
     assert (run.info.status, run.data.tags["best.trial"]) == ("FINISHED", "3")
     assert run.data.metrics == {"best_value": 0.25}
+    assert "**The best is trial 3: 0.2500.** `model.width=4`" in run.data.tags[NOTE]
     assert "trials.csv" in [artifact.path for artifact in MlflowClient().list_artifacts(parent)]
 
 
@@ -103,18 +106,18 @@ def test_closed_run_has_the_results_and_the_best_trial(parent: str, tmp_path: Pa
     [("COMPLETE", "", "FINISHED"), ("PRUNED", "", "FINISHED"), ("FAIL", "a reason", "FAILED")],
 )
 def test_run_of_a_trial_has_its_parameters_and_its_state(
-    parent: str, prepared: Path, state: str, failure: str, status: str
+    parent: str, task: Task, state: str, failure: str, status: str
 ) -> None:
-    run = TrialRun(CFG, prepared, 1, parent, 7)
-    run.start(["optimizer.learning_rate=0.1", "model.width=4"])
+    run = TrialRun(CFG, task, ["optimizer.learning_rate=0.123456", "model.width=4"], 1, 7)
+    run.start()
     assert children(parent)["7"].info.status == "RUNNING"
     for row in HISTORY_ROWS:
         run.log_epoch(int(row["epoch"]), row)
     run.end(state, HISTORY_ROWS, failure)
     child = children(parent)["7"]
     assert (child.info.status, child.data.tags[TRIAL_STATE]) == (status, state)
-    assert child.info.run_name == "digits 7"
-    assert child.data.tags["overrides"] == "optimizer.learning_rate=0.1 model.width=4"
+    assert child.info.run_name == "trial 7: learning_rate=0.123"
+    assert child.data.tags["overrides"] == "optimizer.learning_rate=0.123456 model.width=4"
     assert child.data.tags.get("failure", "") == failure
     assert child.data.params["model.width"] == "4"
     assert {"seed.init", "seed.order", "seed.augment"} <= set(child.data.params)
@@ -129,9 +132,11 @@ def test_run_of_a_trial_has_its_parameters_and_its_state(
     ]
 
 
-def test_trial_of_a_sweep_without_a_run_logs_nothing(tracked: Path, prepared: Path) -> None:
-    run = TrialRun(CFG, prepared, 1, "", 0)
-    run.start([])
+def test_trial_of_a_sweep_without_a_run_logs_nothing(
+    tracked: Path, store: Store, prepared: Path
+) -> None:
+    run = TrialRun(CFG, task_of(store, prepared, trials=9, parent_run=""), [], 1, 0)
+    run.start()
     run.log_epoch(1, {"val_loss": 0.5})
     run.end("COMPLETE", HISTORY_ROWS)
     assert isinstance(run.error, TrackingUnavailableError)
@@ -179,10 +184,10 @@ def test_trials_without_a_run_get_one(study: Study, task: Task) -> None:
     assert complete.info.end_time == int(ended.timestamp() * 1000)
 
 
-def test_run_that_lacks_epochs_is_completed(study: Study, task: Task, prepared: Path) -> None:
+def test_run_that_lacks_epochs_is_completed(study: Study, task: Task) -> None:
     number = end_trial(study, task, TrialState.COMPLETE)
-    run = TrialRun(CFG, prepared, 1, task.parent_run, number)
-    run.start(study.trials[number].user_attrs[OVERRIDES])
+    run = TrialRun(CFG, task, study.trials[number].user_attrs[OVERRIDES], 1, number)
+    run.start()
     run.log_epoch(1, HISTORY_ROWS[0])
     reconcile_runs(study, task)
     child = children(task.parent_run)[str(number)]
@@ -191,14 +196,12 @@ def test_run_that_lacks_epochs_is_completed(study: Study, task: Task, prepared: 
     assert steps(child) == [1, 2]
 
 
-def test_run_of_a_discarded_trial_is_closed_and_none_is_created(
-    study: Study, task: Task, prepared: Path
-) -> None:
+def test_run_of_a_discarded_trial_is_closed_and_none_is_created(study: Study, task: Task) -> None:
     space = parse_space(task.sweep)
     trials = [ask_trial(study, space, task.sweep) for _ in range(2)]
     assert None not in trials
-    run = TrialRun(CFG, prepared, 1, task.parent_run, 0)
-    run.start([])
+    run = TrialRun(CFG, task, [], 1, 0)
+    run.start()
     for trial in trials:
         assert trial is not None
         study.release(trial)  # as if its worker had died

@@ -4,8 +4,7 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
-from pipeline.system.seeds import Seeds
-from pipeline.tracking.run import TrackedRun, find_run, run_params
+from pipeline.tracking.run import TrackedRun, find_run
 from pipeline.tracking.store import CATCH_UP, TrackingUnavailableError
 from pipeline.tracking.tags import MODEL_DIGEST
 from tests.helpers.configs import MakeConfig
@@ -87,15 +86,6 @@ def test_error_that_a_run_does_not_survive_is_raised(run: TrackedRun) -> None:
     with pytest.raises(Exception, match="no such run"):
         run.attempt(fail, survives=TrackingUnavailableError)
     assert run.error is None
-
-
-def test_parameters_are_all_values_and_the_derived_seeds(cfg: MakeConfig) -> None:
-    params = {param.key: param.value for param in run_params(cfg("train.seed=7", "model=mlp"))}
-    assert params["train.seed"] == "7"
-    assert params["model._target_"] == "pipeline.models.mlp"
-    assert params["data.files.train_images.name"]
-    for name, seed in vars(Seeds.derive(7)).items():
-        assert params[f"seed.{name}"] == str(seed)
 
 
 def test_newest_run_of_a_model_file_is_found(tracked: Path) -> None:

@@ -33,7 +33,9 @@ def test_finished_run_has_what_is_known_before_the_training(digits: Config, prep
     assert run.info.run_id == training.run_id
     assert run.info.status == "FINISHED"
     assert run.data.metrics == {"val_loss": 0.5}
-    assert run.data.params["model._target_"] == "pipeline.models.mlp"
+    assert run.data.params["model"] == "softmax"
+    assert run.info.run_name == "softmax"
+    assert "\n- Data: mnist, " in run.data.tags["mlflow.note.content"]
     expected = {TRAINING_ID: "fingerprint", DATA_DIGEST: data_digest(prepared), "threads": "3"}
     assert expected.items() <= run.data.tags.items()
     assert "process.id" in run.data.tags

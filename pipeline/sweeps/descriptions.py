@@ -1,0 +1,46 @@
+"""What the runs of a sweep and of its trials say of themselves, in Markdown."""
+
+from collections.abc import Mapping, Sequence
+
+from pipeline.tracking.description import percent
+from pipeline.training.history import Row, best_epoch
+
+
+def describe_trial(
+    run_id: str, number: int, overrides: Sequence[str], history: list[Row], failure: str, state: str
+) -> str:
+    """How a trial ended, with which parameters, and how to run it again.
+
+    Args:
+        run_id: its run.
+        number: its number.
+        overrides: what it was composed with.
+        history: its epochs.
+        failure: why it failed; "" if it did not.
+        state: as Optuna has it, such as `COMPLETE`.
+    """
+    result = f"It failed: {failure}" if failure else "It was pruned."
+    if state == "COMPLETE":
+        best = best_epoch(history)
+        accuracy = percent(best["val_accuracy"])
+        result = f"It reads {accuracy} of the validation images right, in epoch {best['epoch']}."
+    return (
+        f"**{result}**\n\nTrial {number} of a sweep: `{' '.join(overrides)}`\n\n"
+        f"```\nmake reproduce RUN={run_id}\n```"
+    )
+
+
+def describe_sweep(name: str, best: Mapping[str, str]) -> str:
+    """Which trial is the best, and how to make it a preset.
+
+    Args:
+        name: the name of the study.
+        best: the tags of the best trial; empty if no trial is complete.
+    """
+    if not best:
+        return "**No trial is complete.**"
+    return (
+        f"**The best is trial {best['best.trial']}: {float(best['best.value']):.4f}.** "
+        f"`{best['best.overrides']}`\n\nThe table and the plots are artifacts of this run.\n\n"
+        f"```\nmake promote STUDY={name}\n```"
+    )
