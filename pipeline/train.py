@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.config.yaml_files import load_config
-from pipeline.data.splits import check_class_names, load_stats
+from pipeline.data.splits import check_class_names, load_split, load_stats
 from pipeline.system import cli
 
 
@@ -24,6 +24,7 @@ def main() -> None:
     from pipeline.training.checkpoint import Checkpoints
     from pipeline.training.history import write_history
     from pipeline.training.loop import train
+    from pipeline.training.watch import ShowMistakes
 
     threads = configure_tensorflow(cfg.train.threads)
     remove_parts(models)
@@ -33,7 +34,8 @@ def main() -> None:
         with training_run(
             cfg, prepared, threads, checkpoints.id, resumable=resumable, init=init
         ) as run:
-            trained = train(cfg, prepared, run.log_epoch, checkpoints, init)
+            watch = [ShowMistakes(load_split(prepared, "validation"), run.log_mistakes)]
+            trained = train(cfg, prepared, run.log_epoch, checkpoints, init, watch)
             save_model(trained.model, models / "model.keras")
             write_history(trained.history, models / "history.csv")
             write_json(models / "metrics.json", trained.metrics())

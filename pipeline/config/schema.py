@@ -11,6 +11,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     computed_field,
+    field_validator,
     model_validator,
 )
 
@@ -197,7 +198,7 @@ class Sweep(Section):
     """A sweep; `pipeline.sweeps.parsing` reads its `params`."""
 
     name: Slug
-    metric: Literal["val_loss", "val_accuracy"]
+    metric: Literal["val_loss", "val_accuracy", "robust_accuracy"]
     direction: Literal["minimize", "maximize"]
     trials: Annotated[int, Field(ge=1, le=100_000)]
     workers: Annotated[int, Field(ge=1, le=1_000)]
@@ -206,6 +207,15 @@ class Sweep(Section):
     max_failed_fraction: Share
     replicates: bool
     params: Annotated[dict[str, Any], Field(min_length=1)]
+
+    @field_validator("direction")
+    @classmethod
+    def _check_direction(cls, direction: str, info: ValidationInfo) -> str:
+        metric = info.data.get("metric", "")
+        better = "minimize" if metric == "val_loss" else "maximize"
+        if metric and direction != better:
+            raise ValueError(f"should be {better}, because the metric is {metric}")
+        return direction
 
 
 class Launcher(Section):

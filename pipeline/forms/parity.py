@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -57,6 +58,22 @@ def compare_forms(
         speeds[f"{form}/images_per_second"] = len(images) / seconds
         speeds[f"{form}/milliseconds"] = 1000 * _latency(answer, np.asarray(images[:1]))
     return results, speeds
+
+
+def fastest_answer(folder: Path, model: keras.Model) -> Answer:
+    """What answers images soonest: LiteRT, else ONNX Runtime, else the Keras model itself.
+
+    Args:
+        folder: what `export_forms` has written.
+        model: the model.
+    """
+    for name in (LITERT, ONNX):
+        if (folder / name).exists():
+            answer = _LOADERS[name](folder / name)
+            return lambda images: np.concatenate(
+                [answer(images[i : i + _BATCH]) for i in range(0, len(images), _BATCH)]
+            )
+    return lambda images: np.asarray(model.predict(images, batch_size=1000, verbose=0))
 
 
 def _power_above(difference: float) -> float:

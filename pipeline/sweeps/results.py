@@ -32,7 +32,11 @@ from pipeline.sweeps.trials import (
 )
 from pipeline.system.files import write_csv, write_text
 
-_NAMES = {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}
+_NAMES = {
+    "val_accuracy": "validation accuracy",
+    "val_loss": "validation loss",
+    "robust_accuracy": "accuracy on corrupted validation images",
+}
 
 
 def write_results(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) -> None:

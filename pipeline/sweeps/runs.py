@@ -40,7 +40,7 @@ from pipeline.tracking.names import configuration_name, run_params, trial_name
 from pipeline.tracking.run import COMPOSED, TrackedRun, epoch_metrics
 from pipeline.tracking.store import TrackingUnavailableError, connect, mlflow_errors, set_tags
 from pipeline.tracking.tags import CONFIGURATION, DATA_DIGEST, PARENT_RUN, STUDY
-from pipeline.training.history import Row, best_epoch
+from pipeline.training.history import ROBUST, Row, best_epoch
 
 SWEEP_ID = "sweep.id"  # a resumed sweep finds its run by this tag
 TRIAL_NUMBER = "trial.number"
@@ -182,9 +182,10 @@ def _best_metrics(state: str, history: list[Row]) -> list[Metric]:
     if state != "COMPLETE":
         return []
     best, now = best_epoch(history), int(time.time() * 1000)
-    return [
-        Metric(f"validation_{name}", best[f"val_{name}"], now, 0) for name in ("loss", "accuracy")
-    ]
+    values = {f"validation_{name}": best[f"val_{name}"] for name in ("loss", "accuracy")}
+    if ROBUST in best:
+        values[f"validation_{ROBUST}"] = best[ROBUST]
+    return [Metric(name, value, now, 0) for name, value in values.items()]
 
 
 def _lost_run(parent: Run, number: int | None) -> Run | None:

@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from pipeline.artifacts.uri import initial_model
 from pipeline.config.composition import compose
 from pipeline.config.overrides import merge_overrides
+from pipeline.data.splits import load_split
 from pipeline.sweeps.data import find_data
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.runs import TrialRun
@@ -33,8 +34,9 @@ from pipeline.system.determinism import configure_tensorflow
 from pipeline.system.errors import UserError, one_line
 from pipeline.tracking.store import use_store
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.history import Row
+from pipeline.training.history import ROBUST, Row
 from pipeline.training.loop import train
+from pipeline.training.watch import MeasureRobustness
 
 _TRAINING_LOCK = threading.Lock()  # Keras trains one network at a time in a process
 
@@ -168,7 +170,10 @@ def _train_trial(task: Task, study: Study, trial: Trial, run: TrialRun) -> Outco
 def _fit(task: Task, reporter: _Reporter, checkpoints: Checkpoints, init: Path | None) -> Outcome:
     metric = task.sweep.metric
     try:
-        best = train(reporter.run.cfg, task.prepared, reporter, checkpoints, init).best
+        validation = load_split(task.prepared, "validation")
+        watch = [MeasureRobustness(validation)] if metric == ROBUST else []
+        trained = train(reporter.run.cfg, task.prepared, reporter, checkpoints, init, watch)
+        best = trained.best
     except TrialPruned:
         return Outcome(TrialState.PRUNED, history=reporter.history)
     if not math.isfinite(best[metric]):

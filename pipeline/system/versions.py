@@ -13,7 +13,8 @@ _PREPARE = ("numpy",)
 _TRAIN = ("h5py", "keras", "numpy", "tensorflow")  # h5py writes the weights
 # They draw, compute the interval, and write and run the other forms of the model.
 _FORMS = ("ai-edge-litert", "onnx", "onnxruntime", "tf2onnx")
-_EVALUATE = (*_TRAIN, *_FORMS, "matplotlib", "pillow", "scipy")
+_REPORT = ("jinja2", "matplotlib", "opencv-python-headless", "pillow", "scipy")
+_EVALUATE = (*_TRAIN, *_FORMS, *_REPORT)
 
 
 @cache  # a sweep composes hundreds of times, and each look reads a file of the package

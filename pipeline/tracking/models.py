@@ -57,13 +57,6 @@ def log_model_file(run: Run, model: keras.Model, path: Path, prepared: Path) -> 
     return logged.model_id
 
 
-def describe_network(model: keras.Model) -> str:
-    """The layers with weights and their widths, such as `Conv2D 32, Dense 10`."""
-    layers = [layer for layer in model.layers if layer.trainable_weights]
-    shown = [each for each in layers if not isinstance(each, keras.layers.BatchNormalization)]
-    return ", ".join(f"{type(each).__name__} {each.output.shape[-1]}" for each in shown)
-
-
 def _signature(prepared: Path) -> ModelSignature:
     stats = load_stats(prepared)
     pixels = TensorSpec(np.dtype(np.uint8), (-1, stats["height"], stats["width"]), "pixels")

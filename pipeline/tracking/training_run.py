@@ -9,10 +9,12 @@ import keras
 import mlflow
 from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
+from PIL import Image
 
 from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config
 from pipeline.data.splits import data_digest, load_stats
+from pipeline.evaluation.network import describe_network
 from pipeline.system import cli, process
 from pipeline.system.determinism import gpus
 from pipeline.system.files import sha256
@@ -22,7 +24,7 @@ from pipeline.tracking.description import write_description
 from pipeline.tracking.environment import environment_tags
 from pipeline.tracking.inputs import log_training_inputs, mlflow_dataset
 from pipeline.tracking.liveness import SystemMetrics, close_dead_runs, wait_until_known
-from pipeline.tracking.models import describe_network, log_model_file
+from pipeline.tracking.models import log_model_file
 from pipeline.tracking.names import (
     configuration_name,
     describe_values,
@@ -96,6 +98,11 @@ class TrainingRun(TrackedRun):
         super().close(status, failure)
         if self.run_id:
             write_description(self.run_id)
+
+    def log_mistakes(self, epoch: int, picture: Image.Image) -> None:
+        """Log a picture of what is misread after an epoch; MLflow shows them in a row."""
+        client = mlflow.MlflowClient()
+        self.attempt(lambda: client.log_image(self.run_id, picture, key="mistakes", step=epoch))
 
     def log_model(self, model: keras.Model, models: Path, metrics: dict[str, float]) -> None:
         """Log models/model.keras, which holds `model`, and its `val_loss` and `val_accuracy`."""

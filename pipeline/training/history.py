@@ -16,6 +16,7 @@ Row = dict[str, float]  # the metrics of one epoch, by name
 
 # The columns of history.csv.
 COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+ROBUST = "robust_accuracy"  # on corrupted validation images; only sweeps that ask for it have it
 # What the metrics files have at least.
 VALIDATION_METRICS = ("val_loss", "val_accuracy")
 TEST_METRICS = ("test_loss", "test_accuracy")

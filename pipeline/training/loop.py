@@ -1,6 +1,7 @@
 """The training loop: build the network, resume or start, fit, keep the best epoch."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def train(
     on_epoch: OnEpoch = lambda epoch, row: None,
     checkpoints: Checkpoints | None = None,
     init: Path | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Trained:
     """Train the configured network on the training images.
 
@@ -67,13 +69,14 @@ def train(
             interrupted, the result has the same bytes.
         init: a .keras file of the same network. Training starts from its weights. Epochs and
             schedule start at the beginning; the state of an optimizer of the same kind is kept.
+        callbacks: more Keras callbacks. What they add to the metrics of an epoch is recorded.
 
     Raises:
         UserError: when the model cannot be built, `init` does not fit the model, the memory is not
             enough, or the loss is not finite (the message names the step).
     """
     try:
-        return _train(cfg, prepared, on_epoch, checkpoints, init)
+        return _train(cfg, prepared, on_epoch, checkpoints, init, callbacks)
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise UserError(
             "the memory is not enough: choose a smaller `model` or train.batch_size "
@@ -87,6 +90,7 @@ def _train(
     on_epoch: OnEpoch,
     checkpoints: Checkpoints | None,
     init: Path | None,
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> Trained:
     stats = load_stats(prepared)
     keras.utils.clear_session()  # Keras numbers layer names within a process: start again at 0
@@ -112,7 +116,7 @@ def _train(
     elif init:
         warm_start(model, init, restart=bool(cfg.schedule))
     if not progress.done:
-        _fit(model, cfg, prepared, progress, on_epoch, checkpoints)
+        _fit(model, cfg, prepared, progress, on_epoch, checkpoints, callbacks)
     model.set_weights(progress.best_weights)
     return Trained(model, progress.history)
 
@@ -149,6 +153,7 @@ def _fit(
     progress: Progress,
     on_epoch: OnEpoch,
     checkpoints: Checkpoints | None,
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> None:
     """Run the remaining epochs."""
     training = load_split(prepared, "train")
@@ -178,6 +183,7 @@ def _fit(
             # The recorder comes before the callbacks that read what it records.
             callbacks=[
                 StopOnNonFinite(progress),
+                *callbacks,
                 recorder,
                 *([SaveCheckpoint(progress, checkpoints)] if checkpoints else []),
                 bar,

