@@ -61,7 +61,7 @@ repro: $(READY)  ## run the pipeline: only the stages that are out of date
 	@python -m pipeline.repair
 	dvc repro
 	@echo
-	@echo "Pictures: reports/confusion.png, reports/mistakes.png. Charts: dvc plots show"
+	@echo "All results on one page: reports/report.html. Charts: dvc plots show"
 	@echo "Browse the runs: make ui. Read your own digits: make predict FILES=digit.png"
 	@echo "Next: change params.yaml, then make repro and make compare"
 
@@ -147,6 +147,10 @@ sweep: $(READY)  ## run a sweep: make sweep [SWEEP=depth] [TRIALS=30] [WORKERS=2
 	python -m pipeline.sweep $(if $(SWEEP),sweep=$(SWEEP)) $(if $(TRIALS),sweep.trials=$(TRIALS)) \
 		$(if $(WORKERS),sweep.workers=$(WORKERS)) $(ARGS)
 
+.PHONY: learn
+learn: $(READY)  ## run the lessons of docs/learn and write their results: make learn [LESSON=depth]
+	@python -m pipeline.learn $(LESSON)
+
 STUDIES = $(patsubst .sweeps/%/journal,%,$(wildcard .sweeps/*/journal))
 $(if $(call asked,promote),$(if $(STUDY),,$(error name a study: make promote STUDY=depth; \
 	$(if $(STUDIES),there are: $(STUDIES),there is none yet: make sweep))))
@@ -167,6 +171,10 @@ ui: $(READY)  ## browse the runs at the address that it prints: make ui [PORT=50
 .PHONY: compare
 compare: $(READY)  ## results side by side: make compare [NAMES="workspace HEAD~1 my-experiment"]
 	@python -m pipeline.compare $(NAMES)
+
+.PHONY: site
+site: $(READY)  ## write build/site/, a leaderboard with the report of each run, to publish
+	@python -m pipeline.publish
 
 .PHONY: track
 track: $(READY)  ## complete the workspace's run after the MLflow store was unavailable

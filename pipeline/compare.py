@@ -20,11 +20,11 @@ DVC has a similar table of its experiments, with what params.yaml changes:
 
 import difflib
 import shutil
-import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from pipeline.system import cli
+from pipeline.system.colour import print_error
 from pipeline.system.errors import UserError
 
 CURVES = Path("build/compare.png")
@@ -40,7 +40,11 @@ def main() -> int:
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="what to compare")
-    names = parser.parse_args().names
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the table for a pull request, no picture"
+    )
+    arguments = parser.parse_args()
+    names = arguments.names
 
     from pipeline.comparison.curves import draw_curves
     from pipeline.comparison.revisions import (
@@ -48,7 +52,7 @@ def main() -> int:
         known_names,
         workspace_and_experiments,
     )
-    from pipeline.comparison.table import make_table
+    from pipeline.comparison.table import make_markdown, make_table
     from pipeline.system.dvc import read_config
 
     read_config()
@@ -71,13 +75,16 @@ def main() -> int:
                 f"no revision, experiment, MLflow run or model file {name!r}; the nearest: {near}"
             )
         results += runs
+    if arguments.markdown:
+        print(make_markdown(results))
+        return 1 if any(result.problem for result in results) else 0
     print(make_table(results, shutil.get_terminal_size((_WIDTH, 24)).columns))
     if any(result.history for result in results):
         draw_curves(results, CURVES)
         print(f"\nThe curves by epoch: {CURVES}")
     damaged = [result for result in results if result.problem]
     for result in damaged:
-        print(f"error: {result.name}: {result.problem}", file=sys.stderr)
+        print_error(f"{result.name}: {result.problem}")
     if len(names) == len(results) == 2 and not damaged:
         # TensorFlow takes five seconds.
         from pipeline.comparison.answers import print_differences

@@ -1,11 +1,11 @@
 """Evaluate the saved model on the test images, once, and add the results to its MLflow run."""
 
-import sys
 from pathlib import Path
 
 from pipeline.config.yaml_files import load_config
 from pipeline.forms.predictor import EXPORTS
 from pipeline.system import cli
+from pipeline.system.colour import print_warning
 from pipeline.training.history import VALIDATION_METRICS, read_history, read_metrics
 
 
@@ -23,13 +23,13 @@ def main() -> None:
     from pipeline.data.splits import load_split, load_stats
     from pipeline.evaluation.corruptions import robust_accuracies
     from pipeline.evaluation.metrics import evaluate_predictions
-    from pipeline.evaluation.network import first_weights, layers_of
+    from pipeline.evaluation.network import describe_model
     from pipeline.evaluation.report import write_report
     from pipeline.evaluation.summary import Summary, write_summary
     from pipeline.forms.export import export_forms
     from pipeline.forms.parity import compare_forms, fastest_answer
     from pipeline.system.determinism import configure_tensorflow
-    from pipeline.system.files import remove_parts, sha256, write_json
+    from pipeline.system.files import remove_parts, write_json
     from pipeline.tracking.store import CATCH_UP, TrackingUnavailableError
     from pipeline.training.checkpoint import remove_finished
     from pipeline.training.run_completion import log_evaluation
@@ -42,8 +42,7 @@ def main() -> None:
     probabilities = model.predict(test.images, batch_size=1000, verbose=0)
     metrics = evaluate_predictions(probabilities, test.labels, cfg.evaluate.calibration_bins)
     write_report(reports, test, probabilities, names, cfg.evaluate)
-    exports = Path(EXPORTS)
-    images = load_split(prepared, "train").images
+    exports, images = Path(EXPORTS), load_split(prepared, "train").images
     export_forms(model, models / "model.keras", images, exports)
     forms, speeds = compare_forms(exports, test.images, test.labels, probabilities)
     write_json(reports / "forms.json", forms)
@@ -51,21 +50,9 @@ def main() -> None:
     robust = robust_accuracies(fastest_answer(exports, model), test.images, test.labels)
     metrics["test_robust_accuracy"] = sum(robust.values()) / len(robust)
     write_json(reports / "metrics.json", metrics)
-    write_summary(
-        reports,
-        Summary(
-            cfg,
-            names,
-            test,
-            probabilities,
-            metrics,
-            robust,
-            history,
-            layers_of(model),
-            first_weights(model),
-            sha256(models / "model.keras"),
-        ),
-    )
+    network = describe_model(model, models / "model.keras")
+    summary = Summary(cfg, names, test, probabilities, metrics, robust, history, network)
+    write_summary(reports, summary)
     print(
         f"test accuracy {metrics['test_accuracy']:.4f} "
         f"({metrics['test_accuracy_low']:.4f} to {metrics['test_accuracy_high']:.4f}), "
@@ -75,7 +62,7 @@ def main() -> None:
         logged = metrics | {f"test_robust/{k}": v for k, v in robust.items()} | forms | speeds
         print(log_evaluation(cfg, prepared, models, [reports, exports], logged, threads))
     except TrackingUnavailableError as error:
-        print(f"warning: tracking is incomplete: {error}\n{CATCH_UP}", file=sys.stderr)
+        print_warning(f"tracking is incomplete: {error}\n{CATCH_UP}")
     remove_finished()
 
 

@@ -24,7 +24,7 @@ def main() -> None:
     from pipeline.training.checkpoint import Checkpoints
     from pipeline.training.history import write_history
     from pipeline.training.loop import train
-    from pipeline.training.watch import ShowMistakes
+    from pipeline.training.watch import PrintNetwork, ShowMistakes
 
     threads = configure_tensorflow(cfg.train.threads)
     remove_parts(models)
@@ -34,7 +34,8 @@ def main() -> None:
         with training_run(
             cfg, prepared, threads, checkpoints.id, resumable=resumable, init=init
         ) as run:
-            watch = [ShowMistakes(load_split(prepared, "validation"), run.log_mistakes)]
+            validation = load_split(prepared, "validation")
+            watch = [PrintNetwork(), ShowMistakes(validation, run.log_mistakes)]
             trained = train(cfg, prepared, run.log_epoch, checkpoints, init, watch)
             save_model(trained.model, models / "model.keras")
             write_history(trained.history, models / "history.csv")

@@ -43,6 +43,22 @@ def make_table(results: Sequence[Result], width: int) -> str:
     return "\n".join(lines)
 
 
+def make_markdown(results: Sequence[Result]) -> str:
+    """The table in Markdown, for a pull request: all settings in which the results differ."""
+    heads = ["name", *_METRICS, *_LOSSES, *differing_keys(results)]
+    lines = [_row(heads), _row(["---", *["---:"] * (len(heads) - 1)])]
+    for result in results:
+        numbers = [result.metric(name) for name in (*_METRICS, *_LOSSES)]
+        cells = [f"{value:.4f}" if not math.isnan(value) else result.state for value in numbers]
+        settings = [result.settings.get(key, "") for key in heads[1 + len(numbers) :]]
+        lines.append(_row([result.name, *cells, *settings]))
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
 def shorten(text: str, width: int) -> str:
     """A text of at most `width` characters on one line."""
     text = text if text.isprintable() else repr(text)[1:-1]

@@ -50,57 +50,67 @@ def robust_accuracies(
     }
 
 
-def _each(change: Callable[[Images, np.random.Generator], Images]) -> Corrupt:
-    """A corruption of all images from one of a single image."""
+def _warp(images: Images, maps: NDArray[np.float64]) -> Images:
+    """Apply a linear map about the centre to each image.
 
-    def corrupt_all(images: Images, random: np.random.Generator) -> Images:
-        return np.stack([change(image, random) for image in images])
-
-    return corrupt_all
-
-
-def _warp(matrix: Callable[[np.random.Generator], list[list[float]]]) -> Corrupt:
-    """A linear map about the centre, by a matrix of shape (2, 2) that is drawn for each image."""
-
-    def warp(image: Images, random: np.random.Generator) -> Images:
-        linear = np.array(matrix(random))
-        centre = (np.array(image.shape[::-1]) - 1) / 2
-        offset = centre - linear @ centre
-        whole = np.hstack([linear, offset[:, None]])
-        return np.asarray(cv2.warpAffine(image, whole, image.shape[::-1]), np.uint8)
-
-    return _each(warp)
+    Args:
+        images: uint8 of shape (N, height, width).
+        maps: from old places (x, y) to new ones, shape (N, 2, 2) or (N, 2, 3) with a shift.
+    """
+    size = images.shape[:0:-1]
+    centre = (np.array(size) - 1) / 2
+    shifts = maps[..., 2:] if maps.shape[-1] == 3 else 0
+    linear = maps[..., :2]
+    offsets = (centre - linear @ centre)[..., None] + shifts
+    whole = np.concatenate([linear, offsets], axis=-1)
+    warped = [cv2.warpAffine(image, each, size) for image, each in zip(images, whole, strict=True)]
+    return np.stack(warped).astype(np.uint8)
 
 
-def _rotation(random: np.random.Generator) -> list[list[float]]:
-    angle = np.deg2rad(random.uniform(15, 35) * random.choice([-1, 1]))
-    return [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+def _maps(values: list[list[NDArray[np.float64] | float]]) -> NDArray[np.float64]:
+    """Matrices of shape (N, rows, columns) from the values at each place."""
+    rows = [np.stack(np.broadcast_arrays(*row), axis=-1) for row in values]
+    return np.stack(np.broadcast_arrays(*rows), axis=-2)
 
 
-def _scale(random: np.random.Generator) -> list[list[float]]:
-    factor = random.uniform(0.5, 0.75)
-    return [[factor, 0], [0, factor]]
+def _signs(random: np.random.Generator, count: int) -> NDArray[np.float64]:
+    return random.choice([-1.0, 1.0], count)
 
 
-def _shear(random: np.random.Generator) -> list[list[float]]:
-    return [[1, random.uniform(0.3, 0.6) * random.choice([-1, 1])], [0, 1]]
+def _rotation(images: Images, random: np.random.Generator) -> Images:
+    angles = np.deg2rad(random.uniform(15, 35, len(images)) * _signs(random, len(images)))
+    cosine, sine = np.cos(angles), np.sin(angles)
+    return _warp(images, _maps([[cosine, -sine], [sine, cosine]]))
 
 
-def _shift(image: Images, random: np.random.Generator) -> Images:
-    rows, columns = (round(0.14 * side) for side in image.shape)
-    move = np.array(
-        [[1, 0, random.integers(-columns, columns + 1)], [0, 1, random.integers(-rows, rows + 1)]],
-        np.float64,
+def _scale(images: Images, random: np.random.Generator) -> Images:
+    factors = random.uniform(0.5, 0.75, len(images))
+    return _warp(images, _maps([[factors, 0.0], [0.0, factors]]))
+
+
+def _shear(images: Images, random: np.random.Generator) -> Images:
+    slopes = random.uniform(0.3, 0.6, len(images)) * _signs(random, len(images))
+    return _warp(images, _maps([[1.0, slopes], [0.0, 1.0]]))
+
+
+def _shift(images: Images, random: np.random.Generator) -> Images:
+    across, down = (
+        random.integers(1, round(0.14 * side) + 1, len(images)) * _signs(random, len(images))
+        for side in images.shape[:0:-1]
     )
-    return np.asarray(cv2.warpAffine(image, move, image.shape[::-1]), np.uint8)
+    return _warp(images, _maps([[1.0, 0.0, across], [0.0, 1.0, down]]))
 
 
-def _occlude(image: Images, random: np.random.Generator) -> Images:
+def _occlude(images: Images, random: np.random.Generator) -> Images:
     """Hide a square near the centre, where the digit is."""
-    side = round(0.22 * min(image.shape))
-    top, left = (random.integers(size // 4, size - size // 4 - side + 1) for size in image.shape)
-    hidden = image.copy()
-    hidden[top : top + side, left : left + side] = 0
+    side = round(0.22 * min(images.shape[1:]))
+    tops, lefts = (
+        random.integers(size // 4, size - size // 4 - side + 1, len(images))
+        for size in images.shape[1:]
+    )
+    hidden = images.copy()
+    for image, top, left in zip(hidden, tops, lefts, strict=True):
+        image[top : top + side, left : left + side] = 0
     return hidden
 
 
@@ -130,12 +140,12 @@ def _thick(images: Images, random: np.random.Generator) -> Images:
 KINDS: dict[str, Corrupt] = {
     "blur": _blur,
     "noise": _noise,
-    "rotation": _warp(_rotation),
-    "shift": _each(_shift),
-    "scale": _warp(_scale),
-    "shear": _warp(_shear),
+    "rotation": _rotation,
+    "shift": _shift,
+    "scale": _scale,
+    "shear": _shear,
     "contrast": _contrast,
     "thin": _thin,
     "thick": _thick,
-    "occlusion": _each(_occlude),
+    "occlusion": _occlude,
 }

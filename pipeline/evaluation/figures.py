@@ -92,17 +92,22 @@ def draw_corruptions(
 def draw_weights(weights: NDArray[np.float32]) -> Figure:
     """The weights of the first layer, blue for less and red for more; see `first_weights`."""
     shown = weights[:_MOST_NODES]
+    height, width = shown.shape[1:]
     columns = min(16, len(shown))
     rows = math.ceil(len(shown) / columns)
-    cell = 0.6 if len(shown) > 1 else 8
-    figure = Figure(figsize=(max(columns * cell, 4), rows * cell + 0.4), layout="constrained")
+    gap = max(height // 8, 1)
+    # One picture, because a set of axes for each node takes a second.
+    mosaic = np.full((rows * (height + gap), columns * (width + gap)), np.nan, np.float32)
+    for place, image in enumerate(shown):
+        top, left = (place // columns) * (height + gap), (place % columns) * (width + gap)
+        mosaic[top : top + height, left : left + width] = image
+    scale = 9 / mosaic.shape[1]
+    figure = Figure(figsize=(9, mosaic.shape[0] * scale + 0.4), layout="constrained")
     figure.suptitle(f"{len(shown)} of {len(weights)} nodes of the first layer with weights")
     limit = float(np.abs(shown).max()) or 1.0
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axis in axes:
-        axis.axis("off")
-    for axis, image in zip(axes, shown, strict=False):
-        axis.imshow(image, cmap="coolwarm", vmin=-limit, vmax=limit)
+    axis = figure.subplots()
+    axis.imshow(mosaic, cmap="coolwarm", vmin=-limit, vmax=limit)
+    axis.axis("off")
     return figure
 
 

@@ -1,10 +1,13 @@
 """The layers of a network as plain values, to be drawn and described."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.system.files import sha256
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,26 @@ class Layer:
     width: int
     parameters: int
     trained: int
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a report says of a network.
+
+    Attributes:
+        layers: its layers.
+        weights: of its first layer, see `first_weights`.
+        digest: SHA-256 of its file.
+    """
+
+    layers: list[Layer]
+    weights: NDArray[np.float32]
+    digest: str
+
+
+def describe_model(model: keras.Model, path: Path) -> Network:
+    """What a report says of a model that was loaded from a file."""
+    return Network(layers_of(model), first_weights(model), sha256(path))
 
 
 def layers_of(model: keras.Model) -> list[Layer]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from pipeline.config.schema import Config
 from pipeline.config.stages import tracked_keys
@@ -24,7 +23,7 @@ from pipeline.evaluation.metrics import (
     per_class,
     selective_accuracies,
 )
-from pipeline.evaluation.network import Layer
+from pipeline.evaluation.network import Network
 from pipeline.evaluation.page import (
     Illustration,
     confusion_cells,
@@ -51,9 +50,7 @@ class Summary:
         metrics: the test metrics by name.
         robust: the accuracy on each kind of corrupted test images.
         history: the metrics of each epoch.
-        layers: the layers of the network.
-        weights: of its first layer, see `first_weights`.
-        model_digest: SHA-256 of the model file.
+        network: what is drawn of the network.
     """
 
     cfg: Config
@@ -63,9 +60,7 @@ class Summary:
     metrics: Mapping[str, float]
     robust: Mapping[str, float]
     history: Sequence[Mapping[str, float]]
-    layers: Sequence[Layer]
-    weights: NDArray[np.float32]
-    model_digest: str
+    network: Network
 
 
 def write_summary(reports: Path, summary: Summary) -> None:
@@ -76,6 +71,7 @@ def write_summary(reports: Path, summary: Summary) -> None:
         illustrations = []
         for name, (figure, title, text, alt) in _figures(summary).items():
             save_figure(figure, reports / f"{name}.png")
+            figure.set_layout_engine("none")  # keep the layout, which takes as long as the drawing
             illustrations.append(illustrate(figure, title, text, alt))
         write_page(reports / "report.html", _values(summary, illustrations))
 
@@ -101,17 +97,17 @@ def _figures(summary: Summary) -> dict[str, tuple[Figure, str, str, str]]:
             f"is {best['epoch']:.0f}, with validation accuracy {percent(best['val_accuracy'])}.",
         ),
         "network": (
-            figures.draw_network(summary.layers),
+            figures.draw_network(summary.network.layers),
             "The network",
             "A box is a layer. Its number is how many nodes or channels it has; above it stands "
             "how many weights and biases.",
-            "Layers: " + ", ".join(f"{each.kind} {each.shape}" for each in summary.layers),
+            "Layers: " + ", ".join(f"{each.kind} {each.shape}" for each in summary.network.layers),
         ),
         "weights": (
-            figures.draw_weights(summary.weights),
+            figures.draw_weights(summary.network.weights),
             "What the first layer looks for",
             "Each square is one node: red where light makes it answer, blue where dark does.",
-            f"The weights of {len(summary.weights)} nodes as small images.",
+            f"The weights of {len(summary.network.weights)} nodes as small images.",
         ),
         "calibration": (
             figures.draw_calibration(bins, selective, metrics["test_accuracy"]),
@@ -149,7 +145,7 @@ def _values(summary: Summary, illustrations: Sequence[Illustration]) -> dict[str
             "mistakes": int((summary.probabilities.argmax(1) != labels).sum()),
             "test loss": f"{metrics['test_loss']:.4f}",
             "on harder images": percent(metrics["test_robust_accuracy"]),
-            "weights and biases": f"{sum(each.parameters for each in summary.layers):,}",
+            "weights and biases": f"{sum(each.parameters for each in summary.network.layers):,}",
             "epochs": len(summary.history),
         },
         "figures": illustrations,
@@ -188,7 +184,7 @@ def _origin(summary: Summary) -> dict[str, str]:
         "optimizer": _short(cfg.optimizer),
         "seed of the training": f"{cfg.train.seed} ({seeds})",
         "seed of the validation split": str(cfg.prepare.seed),
-        "SHA-256 of the model file": summary.model_digest,
+        "SHA-256 of the model file": summary.network.digest,
         "digest of the data": cfg.data.digest,
         "versions": cfg.versions.evaluate,
     }

@@ -1,6 +1,5 @@
 """All garbage of a project, and what is left alone because something may use it."""
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from pipeline.garbage.processes import working_processes
 from pipeline.garbage.store import kept_runs, remove_rows, store_garbage
 from pipeline.garbage.sweeps import sweep_garbage
 from pipeline.garbage.temporary import temporary_garbage
+from pipeline.system.colour import print_error
 from pipeline.system.errors import UserError, one_line
 from pipeline.tracking.store import has_store, is_local_store, use_store
 
@@ -73,5 +73,5 @@ def remove_garbage(items: list[Item], root: Path) -> int:
             remove()
         except (UserError, OSError) as error:
             errors += 1
-            print(f"error: {one_line(error)}", file=sys.stderr)
+            print_error(one_line(error))
     return errors

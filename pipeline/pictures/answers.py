@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.pictures.files import display_name
+from pipeline.system.colour import print_error
 
 FORMATS = ("table", "csv", "json")
 
@@ -52,7 +53,7 @@ class _Table:
     def write(self, answer: Answer) -> None:
         row = answer.probabilities
         if row is None:
-            print(f"error: {answer.reason}", file=sys.stderr)
+            print_error(answer.reason)
         else:
             print(f"{display_name(answer.path)}\t{row.argmax()}\t{row.max():.4f}", flush=True)
 

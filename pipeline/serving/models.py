@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.artifacts.loading import Loaded
+from pipeline.system.colour import print_warning
 from pipeline.system.errors import UserError
 
 Load = Callable[[str], Loaded]
@@ -53,7 +54,7 @@ class Models:
                 self.loaded[number] = replace(self._load(old.uri), version=version)
                 print(f"{old.uri} is version {version} now", file=sys.stderr)
             except UserError as error:
-                print(f"warning: {old.uri} stays version {old.version}: {error}", file=sys.stderr)
+                print_warning(f"{old.uri} stays version {old.version}: {error}")
 
     def stop(self) -> None:
         """Stop looking for new versions."""

@@ -14,6 +14,7 @@ from pipeline.config.schema import Sweep
 from pipeline.sweeps.storage import Store, database_errors
 from pipeline.sweeps.trials import FAILURE, OVERRIDES, best_trial, finished_trials
 from pipeline.system.errors import UserError
+from pipeline.tracking.names import short_override
 
 _SECONDS = 1.0  # between two updates
 
@@ -44,7 +45,15 @@ def trial_line(trial: FrozenTrial, metric: str) -> str:
         case _:
             result = f"failed, {trial.user_attrs[FAILURE]}"
     seconds = f"{trial.duration.total_seconds():.1f} s" if trial.duration else ""
-    return f"trial {trial.number}: {result}, {seconds}: {' '.join(trial.user_attrs[OVERRIDES])}"
+    shown = " ".join(short_override(text) for text in trial.user_attrs[OVERRIDES])
+    return f"trial {trial.number}: {result}, {seconds}: {shown}"
+
+
+_COUNTED = {
+    TrialState.RUNNING: "running",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
 
 
 class _View:
@@ -56,7 +65,12 @@ class _View:
         self.reported = {trial.number for trial in finished_trials(self.study)}
         # disable=None: without a terminal, print only the lines and show no bar.
         self.bar: tqdm[Any] = tqdm(
-            total=total, initial=len(self.reported), unit="trial", disable=None, desc=sweep.name
+            total=total,
+            initial=len(self.reported),
+            disable=None,
+            desc=sweep.name,
+            dynamic_ncols=True,
+            bar_format="{desc} {n_fmt}/{total_fmt} {bar} {elapsed}{postfix}",
         )
 
     def update(self) -> None:
@@ -71,11 +85,10 @@ class _View:
         count = Counter(trial.state for trial in trials)
         best = best_trial(self.study)
         self.bar.n = len(ended)
-        self.bar.set_postfix_str(
-            f"{count[TrialState.RUNNING]} running, {count[TrialState.PRUNED]} pruned, "
-            f"{count[TrialState.FAIL]} failed"
-            + (f", best {best.value:.4f} (trial {best.number})" if best else "")
-        )
+        # The best comes first, because a narrow terminal cuts off the end.
+        parts = [f"best {best.value:.4f} (trial {best.number})"] if best else []
+        parts += [f"{count[state]} {name}" for state, name in _COUNTED.items() if count[state]]
+        self.bar.set_postfix_str(", ".join(parts))
 
 
 def _watch(view: _View, ended: threading.Event) -> None:

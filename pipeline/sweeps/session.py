@@ -31,6 +31,7 @@ from pipeline.sweeps.trials import (
     too_many_failures,
 )
 from pipeline.system import cli, process
+from pipeline.system.colour import print_warning
 from pipeline.system.errors import UserError
 from pipeline.tracking.liveness import Heartbeat
 from pipeline.tracking.store import TrackingUnavailableError, use_store
@@ -152,7 +153,7 @@ def _close(plan: Plan, study: Study, task: Task, status: str) -> None:
 
 
 def _warn(error: TrackingUnavailableError) -> None:
-    print(f"warning: tracking is incomplete: {error}\n{_CATCH_UP}", file=sys.stderr)
+    print_warning(f"tracking is incomplete: {error}\n{_CATCH_UP}")
 
 
 def _check_failures(plan: Plan, study: Study) -> None:

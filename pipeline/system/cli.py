@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from pipeline.system.colour import print_error
 from pipeline.system.environment import check_environment
 from pipeline.system.errors import UserError, one_line
 
@@ -35,7 +36,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         status = main()
     except (UserError, OSError) as error:
         text = str(error) if isinstance(error, UserError) else one_line(error)
-        print(f"error: {text}", file=sys.stderr)
+        print_error(text)
         status = 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

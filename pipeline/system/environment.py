@@ -36,7 +36,9 @@ KEPT = {
 }
 # The user may choose other values for these.
 DEFAULTS = {
-    "TF_CPP_MIN_LOG_LEVEL": "2",  # hide TensorFlow's start-up messages
+    # Hide TensorFlow's own lines: those of its start, and "errors" that change nothing. A real
+    # error is raised.
+    "TF_CPP_MIN_LOG_LEVEL": "3",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # Report an unreachable server after about 15 seconds instead of four minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",

@@ -36,7 +36,8 @@ def _name(cfg: Config, changes: Mapping[str, Any]) -> str:
     first = cfg.choices["model"] if preset == _DEFAULT_PRESET else preset
     picks = [str(changes[group]) for group in cfg.choices if group in changes]
     values = {key: value for key, value in changes.items() if key.split(".")[0] in _NAMED}
-    values = {key: value for key, value in values.items() if key not in cfg.choices}
+    for key in (*cfg.choices, "train.threads"):  # each sweep sets the threads of its workers
+        values.pop(key, None)
     words = [first, *(pick for pick in picks if pick != first), describe_values(values)]
     return _shorten(" ".join(filter(None, words)))
 
@@ -54,6 +55,12 @@ def describe_values(values: Mapping[str, Any]) -> str:
     for key, part in zip(values, last, strict=True):
         texts.append(f"{part if last.count(part) == 1 else key}={_text(values[key])}")
     return " ".join(texts)
+
+
+def short_override(override: str) -> str:
+    """An override whose number has three digits, such as `optimizer.learning_rate=0.00112`."""
+    key, equals, value = override.partition("=")
+    return f"{key}{equals}{_text(value)}"
 
 
 def _text(value: Any) -> str:

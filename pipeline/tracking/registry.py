@@ -6,7 +6,9 @@ that, its evaluation looks for the claims of others. Whichever of them gets the 
 all, and gives the alias to the model that is right most often.
 """
 
+import io
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from functools import cache
 
 import mlflow
@@ -99,7 +101,8 @@ def _register(
     """Register a model. A killed evaluation may have done so without setting the alias."""
     version = next((v for v in _versions(client, name) if v.source == source), None)
     if version is None:
-        version = mlflow.register_model(source, name, tags=tags)
+        with redirect_stderr(io.StringIO()):  # two lines that say what the champion's line says
+            version = mlflow.register_model(source, name, tags=tags)
     else:
         for key, value in tags.items():
             client.set_model_version_tag(name, version.version, key, value)

@@ -1,6 +1,5 @@
 """An MLflow run that tolerates a failing store, and how to find runs."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ import mlflow
 from mlflow.entities import Metric, Run
 
 from pipeline.config.schema import Config
+from pipeline.system.colour import print_warning
 from pipeline.system.errors import UserError
 from pipeline.tracking.liveness import Heartbeat
 from pipeline.tracking.store import CATCH_UP, mlflow_errors, set_tags
@@ -82,7 +82,7 @@ class TrackedRun:
                 action()
         except survives as error:
             self.error = error
-            print(f"warning: tracking is incomplete: {error}\n{CATCH_UP}", file=sys.stderr)
+            print_warning(f"tracking is incomplete: {error}\n{CATCH_UP}")
 
     def resume(self, run_id: str) -> None:
         """Resume an existing run, and find out which epochs it has."""

@@ -112,9 +112,10 @@ class ProgressBar(keras.callbacks.Callback):
         self.bar = tqdm(
             total=epochs * steps_per_epoch,
             initial=first_epoch * steps_per_epoch,
-            unit="step",
             disable=None,
             leave=False,
+            dynamic_ncols=True,
+            bar_format="{desc} {percentage:3.0f}% {bar} {remaining} left{postfix}",
         )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

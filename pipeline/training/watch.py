@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.data.splits import Split
 from pipeline.evaluation.corruptions import robust_accuracies
+from pipeline.evaluation.network import layers_of
 from pipeline.training.history import ROBUST
 
 _WATCHED = 500  # validation images
@@ -33,6 +34,18 @@ class MeasureRobustness(keras.callbacks.Callback):
 
     def _answer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return np.asarray(self.model(images, training=False))
+
+
+class PrintNetwork(keras.callbacks.Callback):
+    """Print the layers before the training."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        layers = layers_of(self.model)
+        width = max(len(layer.kind) for layer in layers)
+        for layer in layers:
+            weights = f"{layer.parameters:>11,}" if layer.parameters else ""
+            print(f"  {layer.kind:<{width}}  {layer.shape:<12}{weights}".rstrip())
+        print(f"{sum(layer.parameters for layer in layers):,} weights and biases", flush=True)
 
 
 class ShowMistakes(keras.callbacks.Callback):

@@ -11,7 +11,10 @@ SHIPPED = {
     "model": ["cnn", "mlp", "rnn", "softmax"],
     "optimizer": ["adagrad", "adam", "adamw", "momentum", "sgd"],
     "schedule": ["constant", "cosine", "one_cycle"],
-    "sweep": ["architectures", "default", "depth", "optimizers", "seeds"],
+    "sweep": [
+        *("activations", "architectures", "bias", "default", "depth", "gradient_methods"),
+        *("learning_rates", "momentum", "optimizers", "overfitting", "seeds"),
+    ],
 }
 # A params.yaml that changes nothing, with the keys that this repository lists in it.
 PARAMS = """

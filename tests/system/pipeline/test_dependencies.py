@@ -18,6 +18,7 @@ CHANGES_NO_OUTPUT = {
     "pipeline/artifacts/own_code.py": "imports modules on which train depends by name",
     "pipeline/artifacts/uri.py": "finds the initial model, which is named in the configuration",
     "pipeline/system/cli.py": "starts and ends the process",
+    "pipeline/system/colour.py": "words of errors",
     "pipeline/system/dvc.py": "runs DVC, and checks its files",
     "pipeline/system/errors.py": "words of errors",
     "pipeline/system/git.py": "for MLflow: which changes are not committed",

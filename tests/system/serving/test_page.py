@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from pillow_heif import from_pillow
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.helpers.browser import chrome
 from tests.helpers.project import REPOSITORY, Project
 
 pytestmark = pytest.mark.browser
@@ -53,22 +53,8 @@ def address(sample: Project) -> Iterator[str]:
 
 @pytest.fixture(params=[1200, 390])
 def browser(address: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Chrome]:
-    """A browser without internet, at the width of a desk or of a phone, on the page."""
-    options = ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        f"--user-data-dir={tmp_path}",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with Chrome(options, Service("/usr/bin/chromedriver")) as browser:
-        size = {"width": request.param, "height": 1100, "deviceScaleFactor": 1}
-        browser.execute_cdp_cmd(
-            "Emulation.setDeviceMetricsOverride", {**size, "mobile": request.param < 500}
-        )
+    """A browser at the width of a desk or of a phone, on the page."""
+    with chrome(request.param, tmp_path) as browser:
         browser.get(address)
         yield browser
 

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.comparison.result import Result
-from pipeline.comparison.table import make_table, shorten
+from pipeline.comparison.table import make_markdown, make_table, shorten
 from tests.helpers.results import SETTINGS, history, result
 
 
@@ -49,3 +49,14 @@ def test_losses_fill_the_room_only_if_there_is_some() -> None:
 )
 def test_texts_are_shortened_to_one_line(text: str, short: str) -> None:
     assert shorten(text, 4) == short
+
+
+def test_markdown_has_all_differences_and_no_broken_cell() -> None:
+    results = [result("HEAD"), result("a|b", {"model": "mlp", "model.depth": "2"}, 0.125)]
+    assert make_markdown([*results, Result("later", state="queued")]).splitlines() == [
+        "| name | val_accuracy | test_accuracy | val_loss | test_loss | model |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| HEAD | 0.7500 | 0.7500 | 0.2500 | 0.2500 | cnn |",
+        "| a\\|b | 0.8750 | 0.8750 | 0.1250 | 0.1250 | mlp |",
+        "| later | queued | queued | queued | queued |  |",
+    ]

@@ -10,7 +10,7 @@ from pipeline.config.composition import compose
 from pipeline.data.splits import Split
 from pipeline.evaluation.corruptions import KINDS
 from pipeline.evaluation.metrics import evaluate_predictions
-from pipeline.evaluation.network import Layer
+from pipeline.evaluation.network import Layer, Network
 from pipeline.evaluation.summary import Summary, write_summary
 from tests.helpers.predictions import random_predictions
 
@@ -30,9 +30,11 @@ def summary(names: list[str], count: int = 50) -> Summary:
         metrics=metrics,
         robust=dict.fromkeys(KINDS, 0.5),
         history=[{"epoch": epoch, **row} for epoch in (1, 2)],
-        layers=[Layer("Flatten", "144", 144, 0, 0), Layer("Dense", "3", 3, 435, 435)],
-        weights=np.random.default_rng(0).normal(size=(3, 12, 12)).astype(np.float32),
-        model_digest="0" * 64,
+        network=Network(
+            [Layer("Flatten", "144", 144, 0, 0), Layer("Dense", "3", 3, 435, 435)],
+            np.random.default_rng(0).normal(size=(3, 12, 12)).astype(np.float32),
+            "0" * 64,
+        ),
     )
 
 

@@ -15,7 +15,7 @@ from tests.helpers.configs import MakeConfig
         (["experiment=first_network"], "first_network"),
         (["experiment=first_network", "model=softmax"], "first_network softmax"),
         (["data=mnist_sample", "model.filters=[8, 16]"], "cnn mnist_sample filters=[8,16]"),
-        (["fetch.retries=1", "tracking.experiment=x", "train.seed=0"], "cnn"),
+        (["fetch.retries=1", "tracking.experiment=x", "train.threads=1"], "cnn"),
         (["optimizer.beta_1=0.5", "tracking.run_name=my run"], "my run"),
         (
             ["prepare.seed=1", "train.seed=2"],

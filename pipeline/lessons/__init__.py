@@ -1,0 +1,1 @@
+"""The lessons of docs/learn/: sweeps whose results are written into pages."""

@@ -1,0 +1,1 @@
+"""A static web site of the runs of a store."""
