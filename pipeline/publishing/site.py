@@ -14,8 +14,9 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.system.errors import UserError
 from pipeline.system.files import TEMPORARY, write_text
-from pipeline.tracking.description import NOTE, percent
+from pipeline.tracking.description import percent
 from pipeline.tracking.store import has_store, mlflow_errors, use_store
+from pipeline.tracking.tags import NETWORK
 
 REPORT = "reports/report.html"  # the artifact of a run that `evaluate` has described
 
@@ -62,11 +63,11 @@ def _write_run(run: Run, site: Path) -> dict[str, Any]:
     target = site / link
     target.parent.mkdir(parents=True)
     try:
-        mlflow.artifacts.download_artifacts(
-            run_id=run.info.run_id, artifact_path=REPORT, dst_path=str(target.parent)
-        )
-        (target.parent / REPORT).replace(target)
-        (target.parent / "reports").rmdir()
+        with tempfile.TemporaryDirectory() as folder:
+            path = mlflow.artifacts.download_artifacts(
+                run_id=run.info.run_id, artifact_path=REPORT, dst_path=folder
+            )
+            shutil.copyfile(path, target)
     except (MlflowException, OSError):
         link = ""  # a run of an older revision has no such page
     metrics, tags = run.data.metrics, run.data.tags
@@ -75,7 +76,7 @@ def _write_run(run: Run, site: Path) -> dict[str, Any]:
     return {
         "name": run.info.run_name,
         "link": link,
-        "sentence": tags.get(NOTE, "").partition("\n")[0].strip("*"),
+        "network": tags.get(NETWORK, ""),
         "test": percent(metrics["test_accuracy"]),
         "validation": percent(metrics["validation_accuracy"]),
         "parameters": f"{metrics['parameters']:,.0f}" if "parameters" in metrics else "",
