@@ -20,13 +20,14 @@ from mlflow.exceptions import MlflowException
 from pipeline.config.schema import Config
 from pipeline.evaluation.paired import Paired
 from pipeline.system.errors import UserError
+from pipeline.tracking.description import percent
 from pipeline.tracking.store import mlflow_errors
 from pipeline.tracking.tags import CLAIM, DATA_DIGEST
 
 CHAMPION = "champion"
 _TAKES = """It takes raw pixels, uint8 of shape (N, height, width), and returns the probability of \
-each class, float32 of shape (N, classes). Its run has the test accuracy, and the model in other \
-forms: the artifacts `exports/`, whose README.md says how to load each."""
+each class, float32 of shape (N, classes). Its run has the model in other forms: the \
+artifacts `exports/`, whose README.md says how to load each."""
 _MODEL_NOTE = """Reads an image of one handwritten character. The alias `champion` is the best \
 model by evidence on validation images.
 
@@ -84,7 +85,7 @@ def _update(cfg: Config, run: Run, model_id: str, judge: Judge) -> str:
             return f"{kept}: chance may explain {paired}; tracking.champion_level is {level}"
         tags |= _evidence(champion, paired)
         reason = f"it beats version {champion.version}: {paired}"
-    mine = _register(client, name, source, tags, reason)
+    mine = _register(client, name, source, tags, _note(run, reason))
     winner = _settle(client, name, mine, settled, judge)
     client.delete_model_version_tag(name, mine.version, CLAIM)
     if winner.version == mine.version:
@@ -95,8 +96,15 @@ def _update(cfg: Config, run: Run, model_id: str, judge: Judge) -> str:
     )
 
 
+def _note(run: Run, reason: str) -> str:
+    """The description of a version: why it is here, how well it does, what it takes and gives."""
+    test = run.data.metrics.get("test_accuracy")
+    well = f" It reads {percent(test)} of the test images right." if test is not None else ""
+    return f"Champion, because {reason}.{well}\n\n{_TAKES}"
+
+
 def _register(
-    client: MlflowClient, name: str, source: str, tags: dict[str, str], reason: str
+    client: MlflowClient, name: str, source: str, tags: dict[str, str], note: str
 ) -> ModelVersion:
     """Register a model. A killed evaluation may have done so without setting the alias."""
     version = next((v for v in _versions(client, name) if v.source == source), None)
@@ -106,7 +114,7 @@ def _register(
     else:
         for key, value in tags.items():
             client.set_model_version_tag(name, version.version, key, value)
-    client.update_model_version(name, version.version, f"Champion, because {reason}.\n\n{_TAKES}")
+    client.update_model_version(name, version.version, note)
     client.update_registered_model(name, _MODEL_NOTE)
     return version
 

@@ -79,6 +79,7 @@ def log_evaluation(
             write_description(run_id)
         for folder in folders:
             mlflow.MlflowClient().log_artifacts(run_id, str(folder), folder.name)
+        run = mlflow.MlflowClient().get_run(run_id)  # with what was logged just now
     line = _champion_line(cfg, prepared, path, run)
     return f"run {run.info.run_name} ({run_id})\n{line}"
 

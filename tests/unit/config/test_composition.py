@@ -192,6 +192,8 @@ def test_file_of_conf_that_is_not_yaml_is_one_line(conf: Path) -> None:
         (["sweep.trails=3"], r"sweep.trails .*trials"),
         (["sweep.trials=0"], "sweep.trials .*greater than or equal to 1"),
         (["sweep.metric=test_accuracy"], "sweep.metric .*val_loss"),
+        (["sweep.direction=minimize"], "sweep.direction .*maximize, because the metric is val_acc"),
+        (["sweep.metric=val_loss"], "sweep.direction .*minimize"),
         (["sweep.direction=up"], "sweep.direction .*minimize"),
         (["launcher=slurm"], r"conf/launcher/slurm\.yaml.*local"),
     ],

@@ -18,6 +18,7 @@ from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, THREADS
 from pipeline.sweeps.worker import run_trial
 from pipeline.tracking.tags import PARENT_RUN
+from pipeline.training.history import ROBUST
 from pipeline.training.loop import train
 from tests.helpers.configs import changed, without_speed
 from tests.helpers.tasks import BASE, task_of
@@ -47,6 +48,19 @@ def start(study: Study, task: Task) -> optuna.Trial:
 def ended(study: Study) -> FrozenTrial:
     [trial] = study.trials
     return trial
+
+
+def test_sweep_may_choose_the_accuracy_on_corrupted_images(
+    study: Study, store: Store, prepared: Path
+) -> None:
+    task = make_task(store, prepared, NEVER)
+    task = replace(task, sweep=changed(task.sweep, metric=ROBUST, name="robust"))
+    run_trial(task, study, start(study, task))
+
+    history = ended(study).user_attrs[HISTORY]
+    best = min(history, key=lambda row: row["val_loss"])
+    assert ended(study).value == best[ROBUST]
+    assert ended(study).intermediate_values == {row["epoch"]: row[ROBUST] for row in history}
 
 
 def test_complete_trial_has_the_metric_of_its_best_epoch(
