@@ -48,6 +48,7 @@ def main() -> None:
     write_json(reports / "forms.json", forms)
     # The fastest form answers them: there are ten times as many images.
     robust = robust_accuracies(fastest_answer(exports, model), test.images, test.labels)
+    metrics |= {f"test_robust_{kind}": value for kind, value in robust.items()}
     metrics["test_robust_accuracy"] = sum(robust.values()) / len(robust)
     write_json(reports / "metrics.json", metrics)
     network = describe_model(model, models / "model.keras")
@@ -59,7 +60,7 @@ def main() -> None:
         f"loss {metrics['test_loss']:.4f}"
     )
     try:
-        logged = metrics | {f"test_robust/{k}": v for k, v in robust.items()} | forms | speeds
+        logged = metrics | forms | speeds
         print(log_evaluation(cfg, prepared, models, [reports, exports], logged, threads))
     except TrackingUnavailableError as error:
         print_warning(f"tracking is incomplete: {error}\n{CATCH_UP}")

@@ -17,6 +17,9 @@ from pipeline.forms.predictor import INT8, LITERT, ONNX, SAVED_MODEL, Images, Pr
 _BATCH = 250  # images that are answered together
 _REPEATS = 30  # answers of one image, whose median time is the latency
 
+# In metrics. MLflow's page puts names with a slash before all others, and before the curves.
+_NAMES = {LITERT: "litert", INT8: "litert_int8", ONNX: "onnx", SAVED_MODEL: "saved_model"}
+
 Answer = Callable[[Images], Probabilities]
 
 
@@ -32,7 +35,7 @@ def compare_forms(
         wanted: the probabilities of the Keras model, shape (N, classes).
 
     Returns:
-        Metrics by name, such as `forms/model_onnx/accuracy`. The first ones repeat: the bytes, the
+        Metrics by name, such as `onnx_accuracy`. The first ones repeat: the bytes, the
         accuracy, the number of labels that are not those of Keras, and the power of ten below which
         all differences of probabilities lie. The second ones do not: milliseconds for one image,
         and images a second.
@@ -48,15 +51,15 @@ def compare_forms(
         parts = range(0, len(images), _BATCH)
         given = np.concatenate([answer(np.asarray(images[i : i + _BATCH])) for i in parts])
         seconds = time.perf_counter() - start
-        form = f"forms/{name.replace('.', '_')}"
+        form = _NAMES[name]
         answers = given.argmax(1)
         files = [path, *path.rglob("*")]
-        results[f"{form}/bytes"] = sum(f.stat().st_size for f in files if f.is_file())
-        results[f"{form}/accuracy"] = float((answers == labels).mean())
-        results[f"{form}/labels_changed"] = int((answers != wanted.argmax(1)).sum())
-        results[f"{form}/differences_below"] = _power_above(float(np.abs(given - wanted).max()))
-        speeds[f"{form}/images_per_second"] = len(images) / seconds
-        speeds[f"{form}/milliseconds"] = 1000 * _latency(answer, np.asarray(images[:1]))
+        results[f"{form}_bytes"] = sum(f.stat().st_size for f in files if f.is_file())
+        results[f"{form}_accuracy"] = float((answers == labels).mean())
+        results[f"{form}_labels_changed"] = int((answers != wanted.argmax(1)).sum())
+        results[f"{form}_differences_below"] = _power_above(float(np.abs(given - wanted).max()))
+        speeds[f"{form}_images_per_second"] = len(images) / seconds
+        speeds[f"{form}_milliseconds"] = 1000 * _latency(answer, np.asarray(images[:1]))
     return results, speeds
 
 
