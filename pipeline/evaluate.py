@@ -52,7 +52,7 @@ def main() -> None:
     metrics["test_robust_accuracy"] = sum(robust.values()) / len(robust)
     write_json(reports / "metrics.json", metrics)
     network = describe_model(model, models / "model.keras")
-    summary = Summary(cfg, names, test, probabilities, metrics, robust, history, network)
+    summary = Summary(cfg, threads, names, test, probabilities, metrics, robust, history, network)
     write_summary(reports, summary)
     print(
         f"test accuracy {metrics['test_accuracy']:.4f} "

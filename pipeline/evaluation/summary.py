@@ -44,6 +44,7 @@ class Summary:
 
     Attributes:
         cfg: the configuration.
+        threads: how many threads TensorFlow had.
         class_names: a name for each class.
         test: the test images and labels.
         probabilities: of each class for the test images, float32 of shape (N, classes).
@@ -54,6 +55,7 @@ class Summary:
     """
 
     cfg: Config
+    threads: int
     class_names: Sequence[str]
     test: Split
     probabilities: Probabilities
@@ -155,7 +157,7 @@ def _values(summary: Summary, illustrations: Sequence[Illustration]) -> dict[str
         "names": summary.class_names,
         "confusion": confusion_cells(matrix),
         "origin": _origin(summary),
-        "configuration": dump_values(_tracked(cfg.model_dump())),
+        "configuration": dump_values(_configuration(summary)),
     }
 
 
@@ -188,6 +190,15 @@ def _origin(summary: Summary) -> dict[str, str]:
         "digest of the data": cfg.data.digest,
         "versions": cfg.versions.evaluate,
     }
+
+
+def _configuration(summary: Summary) -> dict[str, Any]:
+    """What can change a result, as it was and not as it was written: `reproduce` writes it anew."""
+    values = _tracked(summary.cfg.model_dump())
+    train = {**values["train"], "threads": summary.threads}
+    if train["init_from"]:
+        train["init_from"] = "another model"  # whose place may change
+    return {**values, "train": train}
 
 
 def _tracked(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

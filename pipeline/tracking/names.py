@@ -34,7 +34,8 @@ def configuration_name(cfg: Config) -> str:
 def _name(cfg: Config, changes: Mapping[str, Any]) -> str:
     preset = cfg.choices["experiment"]
     first = cfg.choices["model"] if preset == _DEFAULT_PRESET else preset
-    picks = [str(changes[group]) for group in cfg.choices if group in changes]
+    groups = sorted(cfg.choices, key=lambda group: (group != "model", group == "data", group))
+    picks = [str(changes[group]) for group in groups if group in changes]
     values = {key: value for key, value in changes.items() if key.split(".")[0] in _NAMED}
     for key in (*cfg.choices, "train.threads"):  # each sweep sets the threads of its workers
         values.pop(key, None)

@@ -23,7 +23,8 @@ def summary(names: list[str], count: int = 50) -> Summary:
     images = np.random.default_rng(0).integers(0, 256, (count, 12, 12), np.uint8)
     row = {"loss": 0.5, "accuracy": 0.5, "val_loss": 0.4, "val_accuracy": 0.6, "learning_rate": 0.1}
     return Summary(
-        cfg=compose(["train.seed=7"]),
+        cfg=compose(["train.seed=7", "train.init_from=elsewhere.keras"]),
+        threads=3,
         class_names=names,
         test=Split(images, labels),
         probabilities=probabilities,
@@ -86,10 +87,17 @@ def test_page_has_result_seeds_digests_and_configuration(tmp_path: Path) -> None
     write_summary(tmp_path, found)
     text = Page((tmp_path / "report.html").read_text()).text
     assert f"{100 * found.metrics['test_accuracy']:.2f} %" in text
-    for part in ("7 (init ", "0" * 64, found.cfg.data.digest, "tensorflow ", "batch_size: 128"):
+    for part in (
+        "7 (init ",
+        "0" * 64,
+        found.cfg.data.digest,
+        "tensorflow ",
+        "batch_size: 128",
+        "threads: 3",
+    ):
         assert part in text
     # What changes no result is left out, so that its change does not make the page stale.
-    assert not re.search("mirrors|run_name|retries", text)
+    assert not re.search("mirrors|run_name|retries|elsewhere", text)
 
 
 @pytest.mark.parametrize("names", [["<b>", "日本語", "$x^2$"], [f"class {i}" for i in range(60)]])
