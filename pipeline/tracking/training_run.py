@@ -101,8 +101,11 @@ class TrainingRun(TrackedRun):
 
     def log_mistakes(self, epoch: int, picture: Image.Image) -> None:
         """Log a picture of what is misread after an epoch; MLflow shows them in a row."""
-        client = mlflow.MlflowClient()
-        self.attempt(lambda: client.log_image(self.run_id, picture, key="mistakes", step=epoch))
+        self.attempt(
+            lambda: mlflow.MlflowClient().log_image(
+                self.run_id, picture, key="mistakes", step=epoch
+            )
+        )
 
     def log_model(self, model: keras.Model, models: Path, metrics: dict[str, float]) -> None:
         """Log models/model.keras, which holds `model`, and its `val_loss` and `val_accuracy`."""
