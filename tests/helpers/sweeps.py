@@ -91,7 +91,8 @@ def runs(project: Python, name: str) -> tuple[dict[str, Any], list[dict[str, Any
     """The MLflow run of a sweep, and its children."""
     keys = ("id", "status", "tags", "params", "steps", "artifacts")
     rows = [dict(zip(keys, row, strict=True)) for row in json.loads(project.python(RUNS))]
-    [parent] = [run for run in rows if run["tags"].get("sweep.study") == name]
+    of_study = [run for run in rows if run["tags"].get("sweep.study") == name]
+    [parent] = [run for run in of_study if "sweep.id" in run["tags"]]
     return parent, [r for r in rows if r["tags"].get("mlflow.parentRunId") == parent["id"]]
 
 
