@@ -48,7 +48,7 @@ def test_charts_need_no_internet(edited: Project, page: str, tmp_path: Path) -> 
     text = drawn(edited)
     shutil.rmtree(edited.folder / ".venv")
     assert re.findall(r"""<(?:script|link)[^>]+(?:src|href)=["']?http""", text) == []
-    assert text.count("vegaEmbed('#") == 6
+    assert text.count("vegaEmbed('#") == 7
     if not CHROMIUM:
         pytest.skip("there is no Chromium to look at the page")
     shown = subprocess.run(
@@ -68,7 +68,7 @@ def test_charts_need_no_internet(edited: Project, page: str, tmp_path: Path) -> 
         timeout=120,
         check=True,
     ).stdout
-    assert shown.count('class="marks"') == 6, "each chart is drawn"
+    assert shown.count('class="marks"') == 7, "each chart is drawn"
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_charts_are_drawn_before_the_set_up(edited: Project) -> None:
     text = drawn(edited)
     assert "run-make-setup-to-draw-offline" in text
     assert len(re.findall(r"<script src=\"https://", text)) == 3
-    assert text.count("vegaEmbed('#") == 6
+    assert text.count("vegaEmbed('#") == 7
 
 
 def test_help_says_what_the_page_is_for(tmp_path: Path) -> None:
