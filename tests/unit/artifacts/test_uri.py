@@ -139,7 +139,7 @@ def test_every_mlflow_uri_leads_to_the_file(store: None, tmp_path: Path) -> None
     (tmp_path / "data").mkdir()
     (tmp_path / "data/model.keras").write_bytes(b"weights")
     client = mlflow.MlflowClient()
-    with mlflow.start_run() as run:
+    with mlflow.start_run(experiment_id="0") as run:
         mlflow.log_artifacts(str(tmp_path), "model")
     model_id = mlflow.initialize_logged_model("model").model_id
     client.log_model_artifacts(model_id, str(tmp_path))
@@ -185,7 +185,7 @@ def test_pickled_model_is_refused_and_not_unpickled(
     folder.mkdir()
     (folder / "model.pkl").write_bytes(pickle.dumps(Payload(executed)))
     (folder / "MLmodel").write_text(yaml.safe_dump({"flavors": PICKLED[flavor]}))
-    with mlflow.start_run() as run:
+    with mlflow.start_run(experiment_id="0") as run:
         mlflow.log_artifacts(str(folder), "model")
     uri = f"runs:/{run.info.run_id}/model"
     with pytest.raises(UserError, match=f"{uri} is not a Keras model in sqlite"):
