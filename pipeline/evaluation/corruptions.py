@@ -94,8 +94,9 @@ def _shear(images: Images, random: np.random.Generator) -> Images:
 
 
 def _shift(images: Images, random: np.random.Generator) -> Images:
+    count = len(images)
     across, down = (
-        random.integers(1, round(0.14 * side) + 1, len(images)) * _signs(random, len(images))
+        random.integers(1, max(round(0.14 * side), 1) + 1, count) * _signs(random, count)
         for side in images.shape[:0:-1]
     )
     return _warp(images, _maps([[1.0, 0.0, across], [0.0, 1.0, down]]))

@@ -83,8 +83,9 @@ def draw_corruptions(
     for axis in axes:
         axis.axis("off")
     for axis, (kind, images) in zip(axes, examples.items(), strict=False):
-        pairs = [np.hstack([*images[i : i + 2]]) for i in range(0, _DIGITS, 2)]
-        axis.imshow(np.vstack(pairs), cmap="gray_r", vmin=0, vmax=255)
+        half = _DIGITS // 2 if len(images) == _DIGITS else len(images)  # a tiny set has fewer
+        rows_of = [np.hstack([*images[i : i + half]]) for i in range(0, len(images), half)]
+        axis.imshow(np.vstack(rows_of), cmap="gray_r", vmin=0, vmax=255)
         axis.set_title(f"{kind}: {accuracies[kind]:.1%}", fontsize=11)
     return figure
 

@@ -53,7 +53,8 @@ def layers_of(model: keras.Model) -> list[Layer]:
     """The layers of a model, from the image to the probabilities."""
     layers = []
     for layer in model.layers:
-        shape = layer.output.shape[1:]
+        outputs = layer.output if isinstance(layer.output, list | tuple) else [layer.output]
+        shape = outputs[0].shape[1:]
         layers.append(
             Layer(
                 type(layer).__name__,
@@ -83,7 +84,7 @@ def first_weights(model: keras.Model) -> NDArray[np.float32]:
         its whole matrix.
     """
     weights = next(layer.weights for layer in model.layers if layer.trainable_weights)
-    kernel = np.asarray(weights[0], np.float32)
+    kernel = np.atleast_1d(np.asarray(weights[0], np.float32))  # a layer of a user may have one
     if kernel.ndim == 4:  # height, width, channels, filters
         return np.moveaxis(kernel.mean(2), -1, 0)
     height, width = model.input_shape[1:3]

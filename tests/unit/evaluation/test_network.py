@@ -41,3 +41,13 @@ def test_weights_of_a_dense_layer_have_the_form_of_the_image() -> None:
     dense = next(layer for layer in model.layers if isinstance(layer, keras.layers.Dense))
     dense.set_weights([kernel, np.zeros(4)])
     np.testing.assert_array_equal(first_weights(model)[1], kernel[:, 1].reshape(2, 3))
+
+
+def test_layers_of_a_user_are_described() -> None:
+    """One with a single number as its weight, and one with several outputs."""
+    image = keras.Input((6, 5))
+    scaled = keras.layers.PReLU(shared_axes=[1, 2])(image)
+    states = keras.layers.LSTM(4, return_state=True)(scaled)
+    model = keras.Model(image, keras.layers.Dense(3)(states[0]))
+    assert [layer.shape for layer in layers_of(model)][-2:] == ["4", "3"]
+    assert first_weights(model).shape[0] == 1

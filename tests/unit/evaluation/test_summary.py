@@ -106,3 +106,9 @@ def test_page_has_any_names_and_many_classes(tmp_path: Path, names: list[str]) -
     text = Page((tmp_path / "report.html").read_text()).text
     assert all(name in text for name in names)
     assert ("Which class is read as which" in text) == (len(names) < 50)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_page_of_very_few_images_is_written(tmp_path: Path, count: int) -> None:
+    write_summary(tmp_path, summary(["a", "b", "c"], count))
+    assert (tmp_path / "report.html").is_file()
