@@ -37,6 +37,7 @@ from optuna.distributions import (
 from pipeline.config.overrides import key_of, parse_overrides, to_grammar
 from pipeline.config.paths import CONF, options_of
 from pipeline.config.schema import Sweep
+from pipeline.sweeps.forms import working_form
 from pipeline.sweeps.space import Parameter, Space, Value
 from pipeline.system.errors import UserError, nearest, one_line
 
@@ -154,6 +155,8 @@ def _parameter(key: str, given: Any, several: bool, source: str, conf: Path) -> 
     condition, name = None, key
     if isinstance(given, dict):
         if set(given) != {"when", "space"}:
+            if form := working_form(given):
+                raise UserError(f"{key} ({source}): write {form}, not {to_grammar(given)}")
             raise UserError(
                 f"{key} ({source}): a condition is written {{when: key=value, space: ...}}, "
                 f"not with the keys {', '.join(map(str, given))}"
@@ -188,7 +191,12 @@ def _condition(key: str, when: str, source: str, conf: Path) -> tuple[str, list[
 def _parse(key: str, given: Any, source: str) -> Override:
     # In YAML, a string may span several lines.
     text = " ".join(given.splitlines()) if isinstance(given, str) else to_grammar(given)
-    [override] = parse_overrides([f"{key}={text}"], source)
+    try:
+        [override] = parse_overrides([f"{key}={text}"], source)
+    except UserError:
+        if form := working_form(given):
+            raise UserError(f"{key} ({source}): write {form}, not {text}") from None
+        raise
     return override
 
 

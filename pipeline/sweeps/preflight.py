@@ -16,6 +16,7 @@ from pipeline.config.composition import compose
 from pipeline.config.overrides import flatten, merge_overrides
 from pipeline.config.paths import CONF
 from pipeline.config.schema import Config, Sweep
+from pipeline.sweeps.forms import working_form
 from pipeline.sweeps.parsing import NO_SEED, SHARED
 from pipeline.sweeps.samplers import make_strategy
 from pipeline.sweeps.space import Parameter, Space
@@ -41,7 +42,8 @@ def check_space(space: Space, sweep: Sweep, base: list[str], conf: Path = CONF) 
             cfg = compose(merge_overrides(base, overrides), conf=conf, source=source)
         except UserError as error:
             named = f"{parameter.key}: " if parameter else ""
-            raise UserError(f"{named}no valid configuration with {trial}: {error}") from None
+            hint = _hint(space, sweep, str(error))
+            raise UserError(f"{named}no valid configuration with {trial}: {error}{hint}") from None
         where = f"{parameter.key if parameter else trial} ({source})"
         for key in SHARED:
             if attrgetter(key)(cfg) != attrgetter(key)(shared):
@@ -51,6 +53,16 @@ def check_space(space: Space, sweep: Sweep, base: list[str], conf: Path = CONF) 
         seed = cfg.train.seed if seed is None else seed
         if cfg.train.seed != seed and not sweep.replicates:
             raise UserError(f"{where}: changes train.seed: {NO_SEED}")
+
+
+def _hint(space: Space, sweep: Sweep, error: str) -> str:
+    """The form to write instead, if the error is about a key whose space has a known mistake."""
+    for parameter in space.parameters:
+        given = sweep.params[parameter.key]
+        if error.startswith(f"{parameter.target} (") and "Input should be" in error:
+            form = working_form(given, whole="valid integer" in error)
+            return f"; write {form}" if form and form != given else ""
+    return ""
 
 
 def dry_run(space: Space, sweep: Sweep) -> None:

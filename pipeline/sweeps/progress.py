@@ -39,7 +39,7 @@ def trial_line(trial: FrozenTrial, metric: str) -> str:
     """One line about how a trial ended, and its overrides."""
     match trial.state:
         case TrialState.COMPLETE:
-            result = f"{metric} {trial.value:.4f}"
+            result = f"{metric} {short_number(trial.value)}"
         case TrialState.PRUNED:
             result = f"pruned after epoch {trial.last_step}"
         case _:
@@ -47,6 +47,12 @@ def trial_line(trial: FrozenTrial, metric: str) -> str:
     seconds = f"{trial.duration.total_seconds():.1f} s" if trial.duration else ""
     shown = " ".join(short_override(text) for text in trial.user_attrs[OVERRIDES])
     return f"trial {trial.number}: {result}, {seconds}: {shown}"
+
+
+def short_number(value: float | None) -> str:
+    """A metric with four decimals, or with four digits if it is large, as a diverged loss is."""
+    assert value is not None
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"
 
 
 _COUNTED = {
@@ -86,7 +92,7 @@ class _View:
         best = best_trial(self.study)
         self.bar.n = len(ended)
         # The best comes first, because a narrow terminal cuts off the end.
-        parts = [f"best {best.value:.4f} (trial {best.number})"] if best else []
+        parts = [f"best {short_number(best.value)} (trial {best.number})"] if best else []
         parts += [f"{count[state]} {name}" for state, name in _COUNTED.items() if count[state]]
         self.bar.set_postfix_str(", ".join(parts))
 

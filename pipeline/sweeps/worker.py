@@ -31,7 +31,7 @@ from pipeline.sweeps.task import REPLACE, SWEEPS_FOLDER, Task
 from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, REQUEUED, THREADS
 from pipeline.system import process
 from pipeline.system.determinism import configure_tensorflow
-from pipeline.system.errors import UserError, one_line
+from pipeline.system.errors import UserError, describe_error
 from pipeline.tracking.store import use_store
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.history import ROBUST, Row
@@ -69,7 +69,7 @@ def work(task: Task) -> str:
         try:
             return _run_trials(task)
         except Exception as error:
-            return f"{process.HOST}: {type(error).__name__}: {one_line(error)[:500]}"
+            return f"{process.HOST}: {describe_error(error)[:500]}"
 
 
 def _run_trials(task: Task) -> str:
@@ -182,8 +182,7 @@ def _fit(task: Task, reporter: _Reporter, checkpoints: Checkpoints, init: Path |
 
 
 def _failed(error: Exception, history: list[Row]) -> Outcome:
-    failure = f"{type(error).__name__}: {one_line(error)}"
-    return Outcome(TrialState.FAIL, failure=failure, history=history)
+    return Outcome(TrialState.FAIL, failure=describe_error(error), history=history)
 
 
 def _record(task: Task, study: Study, trial: Trial, outcome: Outcome) -> None:

@@ -23,6 +23,15 @@ def nearest(name: str, valid: list[str]) -> str:
     return f"; valid: {', '.join(sorted(valid))}" if valid else ""
 
 
+def describe_error(error: BaseException) -> str:
+    """An error as the reason of a failure, on one line.
+
+    A `UserError` is described by its text. Of any other error, the class says what it is.
+    """
+    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    return f"{kind}{one_line(error)}"
+
+
 def one_line(error: object) -> str:
     """The text of an error on one line. Addresses in it lose their passwords."""
     return redact(" ".join(str(error).split()))

@@ -17,8 +17,8 @@ from pipeline.data.splits import data_digest, load_stats
 from pipeline.evaluation.network import describe_network
 from pipeline.system import cli, process
 from pipeline.system.determinism import gpus
+from pipeline.system.errors import describe_error
 from pipeline.system.files import sha256
-from pipeline.system.redaction import redact
 from pipeline.tracking.changes import log_changes
 from pipeline.tracking.description import write_description
 from pipeline.tracking.environment import environment_tags
@@ -176,7 +176,7 @@ def training_run(
             run.attempt(lambda: run.close("KILLED"))
             raise
         except BaseException as error:
-            failure = redact(f"{type(error).__name__}: {error}")
+            failure = describe_error(error)
             run.attempt(lambda: run.close("FAILED", failure))
             raise
         run.attempt(lambda: run.close("FINISHED"))

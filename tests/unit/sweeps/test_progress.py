@@ -7,7 +7,7 @@ from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.sweeps.parsing import parse_space
-from pipeline.sweeps.progress import show_progress, trial_line
+from pipeline.sweeps.progress import short_number, show_progress, trial_line
 from pipeline.sweeps.storage import Store
 from pipeline.sweeps.study import ask_trial
 from pipeline.sweeps.trials import DISCARDED, FAILURE, OVERRIDES
@@ -44,11 +44,19 @@ def test_line_of_a_pruned_trial_has_its_last_epoch() -> None:
 
 
 def test_line_of_a_failed_trial_has_the_reason() -> None:
-    attributes = {OVERRIDES: OVERRIDDEN, FAILURE: "UserError: the loss is nan"}
+    attributes = {OVERRIDES: OVERRIDDEN, FAILURE: "the loss is nan"}
     failed = trial(TrialState.FAIL, user_attrs=attributes)
     assert trial_line(failed, "val_loss") == (
-        "trial 7: failed, UserError: the loss is nan, 2.2 s: model=mlp train.epochs=3"
+        "trial 7: failed, the loss is nan, 2.2 s: model=mlp train.epochs=3"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.99175, "0.9918"), (-12.5, "-12.5000"), (538450082111235705625682903040.0, "5.385e+29")],
+)
+def test_diverged_loss_is_shown_with_four_digits(value: float, text: str) -> None:
+    assert short_number(value) == text
 
 
 def test_each_ended_trial_has_one_line(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,7 +55,7 @@ def end_other_trials(study: Study, sweep: Sweep) -> None:
     assert failed is not None
     pruned.report(0.9, 1)
     study.tell(pruned, state=TrialState.PRUNED)
-    failed.set_user_attr(FAILURE, 'UserError: "the loss", nan')
+    failed.set_user_attr(FAILURE, '"the loss", nan')
     study.tell(failed, state=TrialState.FAIL)
 
 
@@ -73,7 +73,7 @@ def test_table_has_a_row_for_each_ended_trial(study: Study, sweep: Sweep, tmp_pa
     assert [row["state"] for row in rows] == ["COMPLETE", "COMPLETE", "PRUNED", "FAIL"]
     assert [row["val_loss"] for row in rows][:2] == ["0.5", "0.25"]
     assert [row["epochs"] for row in rows] == ["2", "2", "1", ""]
-    assert [row["failure"] for row in rows] == ["", "", "", 'UserError: "the loss", nan']
+    assert [row["failure"] for row in rows] == ["", "", "", '"the loss", nan']
     assert all(float(row["seconds"]) >= 0 for row in rows)
     assert "train.epochs" not in rows[0], "it is constant"
     for row, trial in zip(rows, study.trials, strict=True):

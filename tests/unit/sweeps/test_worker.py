@@ -93,9 +93,9 @@ def test_pruned_trial_keeps_the_epochs_that_it_had(
 @pytest.mark.parametrize(
     ("overrides", "failure"),
     [
-        (["optimizer=sgd", "optimizer.learning_rate=3e38"], "UserError: the loss is "),
-        (["model.depth=-1"], "UserError: model.depth "),
-        (["model._target_=no_such_package.network"], "UserError: model._target_ "),
+        (["optimizer=sgd", "optimizer.learning_rate=3e38"], "the loss is "),
+        (["model.depth=-1"], "model.depth "),
+        (["model._target_=no_such_package.network"], "model._target_ "),
     ],
 )
 def test_failed_trial_has_a_reason_of_one_line(

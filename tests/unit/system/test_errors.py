@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.system.errors import nearest, one_line
+from pipeline.system.errors import UserError, describe_error, nearest, one_line
 
 VALID = ["epochs", "batch_size", "patience"]
 
@@ -39,3 +39,14 @@ def test_nothing_is_suggested_when_nothing_is_valid() -> None:
 )
 def test_error_becomes_one_line(error: object, line: str) -> None:
     assert one_line(error) == line
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UserError("the loss is nan"), "the loss is nan"),
+        (ZeroDivisionError("a\nbug"), "ZeroDivisionError: a bug"),
+    ],
+)
+def test_reason_of_a_failure_names_the_class_of_a_bug_only(error: Exception, reason: str) -> None:
+    assert describe_error(error) == reason

@@ -49,7 +49,7 @@ def test_finished_run_has_what_is_known_before_the_training(digits: Config, prep
 @pytest.mark.parametrize(
     ("error", "status", "failure"),
     [
-        (UserError("the loss is nan"), "FAILED", "UserError: the loss is nan"),
+        (UserError("the loss is nan"), "FAILED", "the loss is nan"),
         (ZeroDivisionError("a bug"), "FAILED", "ZeroDivisionError: a bug"),
         (KeyboardInterrupt(), "KILLED", None),
         (SystemExit(143), "KILLED", None),
