@@ -13,7 +13,7 @@ import keras
 
 from pipeline.config.sources import find_source
 from pipeline.config.stages import module_name, stage_code
-from pipeline.system.errors import one_line
+from pipeline.system.errors import describe_error
 
 REGISTER = "@keras.saving.register_keras_serializable()"
 
@@ -37,7 +37,7 @@ def import_own_code(module: Any, name: str, registered_name: str) -> str:
         try:
             import_module(module)
         except Exception as error:  # the user's code can raise any error
-            cause = f"{type(error).__name__}: {one_line(error)}"
+            cause = describe_error(error)
             raise ValueError(f"{module} cannot be imported: {cause}") from error
     if keras.saving.get_registered_object(registered_name) is not None:
         return ""

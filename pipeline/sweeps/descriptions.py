@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.sweeps.progress import short_number
 from pipeline.tracking.description import percent
 from pipeline.training.history import Row, best_epoch
 
@@ -40,7 +41,7 @@ def describe_sweep(name: str, best: Mapping[str, str]) -> str:
     if not best:
         return "**No trial is complete.**"
     return (
-        f"**The best is trial {best['best.trial']}: {float(best['best.value']):.4f}.** "
+        f"**The best is trial {best['best.trial']}: {short_number(float(best['best.value']))}.** "
         f"`{best['best.overrides']}`\n\nThe table and the plots are artifacts of this run.\n\n"
         f"```\nmake promote STUDY={name}\n```"
     )

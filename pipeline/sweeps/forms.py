@@ -16,7 +16,7 @@ _LOW, _HIGH = ("low", "min", "min_value"), ("high", "max", "max_value")
 
 
 def working_form(given: Any, whole: bool = False) -> str:
-    """A space that works in place of one that was refused, or "" if the wish is not known.
+    """A space that works in place of one that was refused, or "" if none is known.
 
     Args:
         given: the space as written: a text in Hydra's grammar, or what YAML made of it.
@@ -50,7 +50,7 @@ def _from_call(function: str, arguments: str, whole: bool) -> str:
     """The form of `uniform(0, 1)`, `range(1, 5, log=true)` and `choice(null, 1)`."""
     bounds, log = _LOG.subn("", arguments)
     name = function.lower().replace("_", "")
-    if name == "choice" and "null" in arguments:
+    if name == "choice" and re.search(r"\bnull\b", arguments):
         return arguments.strip()  # Hydra takes null in a list without `choice`
     if name == "range" and log:
         return f"tag(log, range({bounds}))"
@@ -59,7 +59,7 @@ def _from_call(function: str, arguments: str, whole: bool) -> str:
     if name in _NUMBERS:
         return _interval(bounds, "log" in name or bool(log), whole or "int" in name)
     if name == "tag" and whole and (inner := re.search(r"interval\((.*?)\)", arguments)):
-        return _interval(inner[1], True, whole)
+        return _interval(inner[1], "log" in arguments, whole)
     return ""
 
 

@@ -58,8 +58,7 @@ def parse_space(sweep: Sweep, conf: Path = CONF) -> Space:
     parameters: dict[str, list[Parameter]] = {}
     for key, given in sweep.params.items():
         _check_key(key, list(sweep.params), source, conf)
-        several = isinstance(given, list) and any(isinstance(part, dict) for part in given)
-        branches = given if several else [given]
+        branches = branches_of(given)
         parameters[key] = [
             _parameter(key, branch, len(branches) > 1, source, conf) for branch in branches
         ]
@@ -70,6 +69,12 @@ def parse_space(sweep: Sweep, conf: Path = CONF) -> Space:
     space = Space([p for target in _order(targets, source) for p in targets[target]])
     _check_seeds(space, sweep.replicates, source)
     return space
+
+
+def branches_of(given: Any) -> list[Any]:
+    """The branches of a parameter as written: the items of a list with conditions, or itself."""
+    several = isinstance(given, list) and any(isinstance(part, dict) for part in given)
+    return given if several else [given]
 
 
 def drop_overridden(sweep: Sweep, arguments: Sequence[str], conf: Path = CONF) -> Sweep:

@@ -17,7 +17,7 @@ from pipeline.config.overrides import flatten, merge_overrides
 from pipeline.config.paths import CONF
 from pipeline.config.schema import Config, Sweep
 from pipeline.sweeps.forms import working_form
-from pipeline.sweeps.parsing import NO_SEED, SHARED
+from pipeline.sweeps.parsing import NO_SEED, SHARED, branches_of
 from pipeline.sweeps.samplers import make_strategy
 from pipeline.sweeps.space import Parameter, Space
 from pipeline.sweeps.storage import AskTellStudy, Study
@@ -56,12 +56,15 @@ def check_space(space: Space, sweep: Sweep, base: list[str], conf: Path = CONF) 
 
 
 def _hint(space: Space, sweep: Sweep, error: str) -> str:
-    """The form to write instead, if the error is about a key whose space has a known mistake."""
-    for parameter in space.parameters:
-        given = sweep.params[parameter.key]
-        if error.startswith(f"{parameter.target} (") and "Input should be" in error:
-            form = working_form(given, whole="valid integer" in error)
-            return f"; write {form}" if form and form != given else ""
+    """The form to write instead, if a value has the wrong type because of a known mistake."""
+    keys = {p.key for p in space.parameters if error.startswith(f"{p.target} (")}
+    if "Input should be a valid" not in error:
+        return ""
+    for branch in (branch for key in keys for branch in branches_of(sweep.params[key])):
+        given = branch["space"] if isinstance(branch, dict) else branch
+        form = working_form(given, whole="valid integer" in error)
+        if form and form != given:
+            return f"; write {form}"
     return ""
 
 

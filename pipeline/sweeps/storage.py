@@ -25,7 +25,7 @@ from pipeline.sweeps.locks import (
 )
 from pipeline.sweeps.trials import HOST, PROCESS
 from pipeline.system import process
-from pipeline.system.errors import UserError, one_line
+from pipeline.system.errors import UserError, describe_error, one_line
 
 _STOPPED = "stopped "  # prefix of a study attribute; the id of the interrupted session follows
 
@@ -96,7 +96,7 @@ class Store:
         ) as error:
             if self.database:
                 raise
-            raise self.damaged(f"{type(error).__name__}: {one_line(error)}") from None
+            raise self.damaged(describe_error(error)) from None
 
     def damaged(self, reason: str) -> UserError:
         """The error for a journal that cannot be read."""

@@ -50,3 +50,19 @@ def test_value_that_is_only_too_large_has_no_other_form() -> None:
     with pytest.raises(UserError, match=r"model\.depth") as caught:
         checked_space({"model.depth": "choice(1, 1000)"})
     assert "write" not in str(caught.value)
+
+
+def test_form_is_found_in_the_branch_of_a_condition() -> None:
+    width = [{"when": "model=mlp", "space": "interval(16, 256)"}, {"when": "model=rnn", "space": 8}]
+    with pytest.raises(UserError, match=r"write int\(interval\(16, 256\)\)$"):
+        checked_space({"model": "choice(mlp, rnn)", "model.width": width})
+
+
+@pytest.mark.parametrize(
+    ("key", "given"),
+    [("optimizer.learning_rate", "choice(nullable, 0.1)"), ("model.filters", "[8, 0]")],
+)
+def test_other_mistakes_get_no_form(key: str, given: str) -> None:
+    with pytest.raises(UserError) as caught:
+        checked_space({"model": "cnn", key: given})
+    assert "write" not in str(caught.value)
