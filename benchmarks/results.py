@@ -17,6 +17,10 @@ END = "<!-- end of results -->"
 # configuration is `default` or `experiment=<preset>`.
 CONFIGURATIONS = {
     "default": [],
+    "experiment=fast": ["experiment=fast"],
+    "experiment=tiny": ["experiment=tiny"],
+    "experiment=accurate": ["experiment=accurate"],
+    "experiment=ensemble": ["experiment=ensemble"],
     "model=mlp": ["model=mlp"],
     "model=rnn": ["model=rnn"],
     "experiment=first_network": ["experiment=first_network"],
@@ -33,8 +37,10 @@ def load() -> Results:
     return results
 
 
-def save(results: Results) -> None:
-    """Write the results file, and update the README and the presets that quote it."""
+def save(measured: Results) -> None:
+    """Add rows to the results file, and update the README and the presets that quote it."""
+    rows = load()["configurations"] | measured["configurations"]
+    results = measured | {"configurations": rows}
     write_json(RESULTS, results)
     write_text(README, quote_in_readme(README.read_text(), results))
     for name in results["configurations"]:
@@ -67,8 +73,8 @@ def preset_of(name: str) -> Path | None:
 def table(results: Results) -> str:
     """The results as a Markdown table, with a line about the machine."""
     lines = [
-        "| configuration | parameters | epochs | test accuracy, mean ± std | training, median |",
-        "|---|---|---|---|---|",
+        "| configuration | parameters | epochs | test accuracy, mean ± std | seeds | training |",
+        "|---|---|---|---|---|---|",
     ]
     measured = results["configurations"]
     known = [name for name in CONFIGURATIONS if name in measured]
@@ -77,10 +83,9 @@ def table(results: Results) -> str:
         shown = name if name == "default" else f"`{name}`"
         lines.append(
             f"| {shown} | {row['parameters']:,} | {row['epochs']} | {_accuracy(row)} "
-            f"| {row['seconds']:.0f} s |"
+            f"| {row['seeds']} | {row['seconds']:.0f} s |"
         )
-    seeds = next(iter(measured.values()))["seeds"]
-    lines += ["", f"{seeds} seeds each, {results['machine']}, {results['versions']}."]
+    lines += ["", f"{results['machine']}, {results['versions']}."]
     return "\n".join(lines)
 
 

@@ -2,7 +2,8 @@
 
 Examples:
     python -m benchmarks.seeds [--seeds 5] [OVERRIDE...]
-    python -m benchmarks.seeds --write     # measure the README's table, and write it there
+    python -m benchmarks.seeds --write [NAME...]  # measure the README's table, or some of its rows,
+                                                  # and write them there
 
 Nothing is tracked or kept. Times include the tracing of the first epoch, but not the imports. The
 test set only measures the finished models: no choice depends on it.
@@ -32,28 +33,31 @@ def main() -> None:
     """Print a line for each seed and the table; with --write, write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--write", action="store_true", help="measure and write the full table")
-    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--write", action="store_true", help="write rows of the README's table")
+    parser.add_argument("names", nargs="*", help="overrides; with --write, rows of the table")
     arguments = parser.parse_args()
     configure_tensorflow(None)
-    name = " ".join(arguments.overrides) or "default"
-    chosen = results.CONFIGURATIONS if arguments.write else {name: arguments.overrides}
-    measured = {
-        "machine": machine(),
-        "versions": versions(*PACKAGES),
-        "configurations": {k: measure(k, v, arguments.seeds) for k, v in chosen.items()},
-    }
-    print(results.table(measured))
     if arguments.write:
-        results.save(measured)
+        chosen = {name: results.CONFIGURATIONS[name] for name in arguments.names}
+    else:
+        chosen = {" ".join(arguments.names) or "default": arguments.names}
+    for name, overrides in (chosen or results.CONFIGURATIONS).items():
+        measured = {
+            "machine": machine(),
+            "versions": versions(*PACKAGES),
+            "configurations": {name: measure(name, overrides, arguments.seeds)},
+        }
+        print(results.table(measured), flush=True)
+        if arguments.write:
+            results.save(measured)
 
 
 def measure(name: str, overrides: list[str], seeds: int) -> dict[str, Any]:
     """Train a configuration once for each seed, from 0.
 
     Returns:
-        The number of parameters, epochs and seeds; the mean and standard deviation of the test
-        accuracy in percent; the median training time in seconds.
+        The number of parameters, epochs and seeds; the least value, the mean and the standard
+        deviation of the test accuracy in percent; the median training time in seconds.
     """
     accuracies, seconds = [], []
     for seed in range(seeds):
@@ -68,6 +72,7 @@ def measure(name: str, overrides: list[str], seeds: int) -> dict[str, Any]:
         "parameters": trained.model.count_params(),
         "epochs": cfg.train.epochs,
         "seeds": seeds,
+        "least": round(min(accuracies), 4),
         "accuracy": round(statistics.mean(accuracies), 4),
         "deviation": round(statistics.stdev(accuracies) if seeds > 1 else 0.0, 4),
         "seconds": round(statistics.median(seconds), 2),

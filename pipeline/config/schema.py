@@ -21,6 +21,7 @@ from pipeline.config.types import (
     Bytes,
     Count,
     Epochs,
+    Fraction,
     Seconds,
     Section,
     Seed,
@@ -143,6 +144,7 @@ class Train(Section):
     seed: Seed
     epochs: Epochs
     batch_size: Count
+    label_smoothing: Fraction
     patience: Epochs
     threads: Threads | None
     init_from: Text | None

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from keras.ops import convert_to_numpy
 from tqdm import tqdm
 
 from pipeline.config.schema import Train
 from pipeline.system import cli
-from pipeline.system.errors import UserError
 from pipeline.training.checkpoint import Checkpoints, State
 from pipeline.training.history import Row, best_epoch
 
@@ -35,21 +33,6 @@ class Progress:
         epochs = len(self.history)
         without_improvement = epochs - best_epoch(self.history)["epoch"]
         return epochs >= self.settings.epochs or without_improvement >= self.settings.patience
-
-
-class StopOnNonFinite(keras.callbacks.Callback):
-    """Stop with an error when the loss becomes infinite or NaN."""
-
-    def __init__(self, progress: Progress) -> None:
-        super().__init__()
-        self.progress = progress
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if not np.isfinite(logs["loss"]):
-            raise UserError(
-                f"the loss is {logs['loss']} at step {batch + 1} of epoch "
-                f"{len(self.progress.history) + 1}: try a lower optimizer.learning_rate"
-            )
 
 
 class RecordHistory(keras.callbacks.Callback):
@@ -108,6 +91,7 @@ class ProgressBar(keras.callbacks.Callback):
         super().__init__()
         self.recorder = recorder  # it times the epochs
         self.epochs = epochs
+        self.steps = 0  # in this epoch so far
         self.validation = ""  # the last epoch's validation accuracy, as text
         self.bar = tqdm(
             total=epochs * steps_per_epoch,
@@ -119,10 +103,12 @@ class ProgressBar(keras.callbacks.Callback):
         )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.steps = 0
         self.bar.set_description(f"epoch {epoch + 1}/{self.epochs}")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.bar.update()
+        self.bar.update(batch + 1 - self.steps)
+        self.steps = batch + 1
         self.bar.set_postfix_str(
             f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.4f}{self.validation}",
             refresh=False,

@@ -26,6 +26,7 @@ from pipeline.config.schema import Config
 from pipeline.config.stages import stage_code
 from pipeline.data.splits import data_digest
 from pipeline.system.determinism import gpus
+from pipeline.system.environment import FIXED, ONEDNN
 from pipeline.system.errors import UserError
 from pipeline.system.files import atomic_write, sha256, write_text
 from pipeline.system.processor import cpu, usable_cores
@@ -196,6 +197,7 @@ def fingerprint(cfg: Config, prepared: Path, init: Path | None = None) -> str:
         "code": [sha256(path) for path in stage_code("train")],
         "versions": library_versions()["train"],
         "processors": [cpu(), *gpus()],
+        "onednn": FIXED[ONEDNN],
         "threads": cfg.train.threads or usable_cores(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,17 +1,18 @@
 """The training loop: build the network, resume or start, fit, keep the best epoch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from pipeline.artifacts.keras_file import check_savable
 from pipeline.config.instantiation import instantiate_section
 from pipeline.config.schema import Config
-from pipeline.data.batches import eval_batches, train_batches
+from pipeline.data.batches import Epoch
 from pipeline.data.splits import load_split, load_stats
 from pipeline.system.errors import UserError, one_line
 from pipeline.system.seeds import Seeds
@@ -22,11 +23,11 @@ from pipeline.training.callbacks import (
     RecordHistory,
     ReportEpoch,
     SaveCheckpoint,
-    StopOnNonFinite,
 )
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.history import Row, best_epoch
 from pipeline.training.optimizer import assign, make_optimizer, warm_start
+from pipeline.training.steps import Steps, Trainer
 
 
 @dataclass(frozen=True)
@@ -158,37 +159,61 @@ def _fit(
     """Run the remaining epochs."""
     training = load_split(prepared, "train")
     validation = load_split(prepared, "validation")
+    augment = instantiate_section("augment", cfg.augment) if cfg.augment else None
+    draws = augment.draws if augment else 0
+    trainer = Trainer(model, cfg.train.batch_size, cfg.train.label_smoothing, augment)
     seeds = Seeds.derive(cfg.train.seed)
     first_epoch = len(progress.history)
-    steps_per_epoch = _steps_per_epoch(cfg, prepared)
     recorder = RecordHistory(progress, len(training.labels))
-    bar = ProgressBar(recorder, cfg.train.epochs, first_epoch, steps_per_epoch)
+    bar = ProgressBar(recorder, cfg.train.epochs, first_epoch, _steps_per_epoch(cfg, prepared))
+    watched = keras.callbacks.CallbackList(
+        # The recorder comes before the callbacks that read what it records.
+        [
+            *callbacks,
+            recorder,
+            *([SaveCheckpoint(progress, checkpoints)] if checkpoints else []),
+            bar,
+            ReportEpoch(progress, on_epoch),
+        ],
+        model=model,
+    )
     try:
-        model.fit(
-            train_batches(
-                training,
-                cfg.train.batch_size,
-                cfg.train.epochs,
-                seeds.order,
-                seeds.augment,
-                instantiate_section("augment", cfg.augment) if cfg.augment else None,
-                first_epoch,
-            ),
-            initial_epoch=first_epoch,
-            epochs=cfg.train.epochs,
-            steps_per_epoch=steps_per_epoch,
-            shuffle=False,  # the batches are shuffled already
-            validation_data=eval_batches(validation),
-            verbose=0,
-            # The recorder comes before the callbacks that read what it records.
-            callbacks=[
-                StopOnNonFinite(progress),
-                *callbacks,
-                recorder,
-                *([SaveCheckpoint(progress, checkpoints)] if checkpoints else []),
-                bar,
-                ReportEpoch(progress, on_epoch),
-            ],
-        )
+        watched.on_train_begin()
+        while not progress.done:
+            number = len(progress.history)
+            images = Epoch(training, number, seeds.order, seeds.augment, draws)
+            watched.on_epoch_begin(number)
+            logs = _epoch(trainer.epoch(images), number, watched)
+            watched.on_test_begin()
+            logs["val_loss"], logs["val_accuracy"] = trainer.validate(validation)
+            watched.on_epoch_end(number, logs)
+        watched.on_train_end()
     finally:
         bar.close()
+
+
+def _epoch(
+    parts: Iterable[Steps], number: int, callbacks: keras.callbacks.CallbackList
+) -> dict[str, float]:
+    """Train for one epoch. Return the mean loss and accuracy of its images, as they were learnt.
+
+    Raises:
+        UserError: when the loss of a step is not finite.
+    """
+    steps = images = correct = 0
+    total = 0.0
+    for part in parts:
+        finite = np.isfinite(part.losses)
+        if not finite.all():
+            first = int(finite.argmin())
+            raise UserError(
+                f"the loss is {part.losses[first]} at step {steps + first + 1} of epoch "
+                f"{number + 1}: try a lower optimizer.learning_rate"
+            )
+        steps += len(part.losses)
+        images += part.images
+        correct += part.correct
+        total += part.loss
+        logs = {"loss": total / images, "accuracy": correct / images}
+        callbacks.on_train_batch_end(steps - 1, logs)
+    return logs

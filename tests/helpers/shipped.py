@@ -6,9 +6,9 @@ Tests read these names instead of the folders, so that they do not depend on wha
 SHIPPED = {
     "augment": ["affine", "none", "shift"],
     "data": ["emnist_letters", "fashion_mnist", "mnist", "mnist_sample"],
-    "experiment": ["debug", "default", "first_network"],
+    "experiment": ["accurate", "debug", "default", "ensemble", "fast", "first_network", "tiny"],
     "launcher": ["dask", "local", "ray"],
-    "model": ["cnn", "mlp", "rnn", "softmax"],
+    "model": ["cnn", "ensemble", "mlp", "rnn", "softmax"],
     "optimizer": ["adagrad", "adam", "adamw", "momentum", "sgd"],
     "schedule": ["constant", "cosine", "one_cycle"],
     "sweep": [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.system.environment import FIXED, ONEDNN
 from tests.helpers.project import STAGES, Project
 
 pytestmark = pytest.mark.slow
@@ -14,7 +15,7 @@ KERAS = {"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_fir
 STYLE = "font.size: 20\nfigure.facecolor: red\nimage.cmap: jet\ntext.usetex: true\n"
 VARIABLES = {
     **{"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "3", "TF_USE_LEGACY_KERAS": "1"},
-    **{"TF_ENABLE_ONEDNN_OPTS": "1", "TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"},
+    **{ONEDNN: str(1 - int(FIXED[ONEDNN])), "TF_NUM_INTRAOP_THREADS": "1", "OMP_NUM_THREADS": "1"},
     **{"TF_XLA_FLAGS": "--tf_xla_auto_jit=2", "XLA_FLAGS": "--none", "MPLBACKEND": "none"},
     **{"NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3", "LOKY_MAX_CPU_COUNT": "none"},
     **{"TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},

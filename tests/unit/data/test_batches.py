@@ -1,12 +1,11 @@
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.augment import Affine
-from pipeline.data.batches import eval_batches, train_batches
-from pipeline.data.splits import Split
+from pipeline.data.batches import Batch, Epoch
+from pipeline.data.splits import Split, load_split, save_split
 
 
 def numbered(count: int) -> Split:
@@ -15,64 +14,66 @@ def numbered(count: int) -> Split:
     return Split(np.broadcast_to(numbers[:, None, None], (count, 6, 5)).copy(), numbers)
 
 
-def collect(split: Split, **settings: Any) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """The batches as numpy arrays."""
-    defaults = {"batch_size": 4, "epochs": 3, "order_seed": 1, "augment_seed": 2}
-    return [(x.numpy(), y.numpy()) for x, y in train_batches(split, **{**defaults, **settings})]
+def collect(split: Split, size: int = 4, number: int = 0, order: int = 1) -> list[Batch]:
+    """The batches of an epoch."""
+    epoch = Epoch(split, number, order_seed=order, augment_seed=2, draws=3)
+    batches = []
+    while len((batch := epoch.take(size))[1]):
+        batches.append(batch)
+    return batches
+
+
+def order_of(batches: list[Batch]) -> list[int]:
+    return np.concatenate([labels for _, labels, _ in batches]).tolist()
+
+
+def draws_of(batches: list[Batch]) -> NDArray[np.float32]:
+    return np.concatenate([draws for _, _, draws in batches])
 
 
 def test_each_epoch_has_every_image_once_in_another_order() -> None:
-    batches = collect(numbered(10))
-    assert [len(y) for _, y in batches] == [4, 4, 2] * 3
-    orders = [np.concatenate([y for _, y in batches[i : i + 3]]).tolist() for i in (0, 3, 6)]
-    assert [sorted(order) for order in orders] == [list(range(1, 11))] * 3
-    assert len({tuple(order) for order in orders}) == 3
+    epochs = [collect(numbered(10), number=number) for number in range(3)]
+    for batches in epochs:
+        assert [len(labels) for _, labels, _ in batches] == [4, 4, 2]
+        assert sorted(order_of(batches)) == list(range(1, 11))
+    assert len({tuple(order_of(batches)) for batches in epochs}) == 3
 
 
 def test_image_and_label_stay_together() -> None:
-    for x, y in collect(numbered(10)):
-        assert x.dtype == np.uint8
-        assert y.dtype == np.int32
-        np.testing.assert_array_equal(x, np.broadcast_to(y[:, None, None], x.shape))
+    for images, labels, draws in collect(numbered(10)):
+        assert images.dtype == np.uint8
+        assert labels.dtype == np.int32
+        assert draws.shape == (len(labels), 3)
+        np.testing.assert_array_equal(images, np.broadcast_to(labels[:, None, None], images.shape))
 
 
 def test_order_depends_on_its_seed() -> None:
-    one, two, three = (
-        np.concatenate([y for _, y in collect(numbered(20), epochs=1, order_seed=seed)]).tolist()
-        for seed in (1, 1, 2**32 - 1)
-    )
+    one, two, three = (order_of(collect(numbered(20), order=order)) for order in (1, 1, 2**32 - 1))
     assert one == two
     assert one != three
 
 
-@pytest.mark.parametrize("augment", [None, Affine(shift=2, rotation=20.0, scale=0.2)])
-def test_later_first_epoch_gives_the_same_batches(augment: Affine | None) -> None:
-    whole = collect(numbered(10), augment=augment)
-    rest = collect(numbered(10), augment=augment, first_epoch=2)
-    assert len(rest) == 3
-    for (x, y), (late_x, late_y) in zip(whole[6:], rest, strict=True):
-        np.testing.assert_array_equal(x, late_x)
-        np.testing.assert_array_equal(y, late_y)
+def test_random_numbers_are_uniform_and_differ_between_epochs_and_images() -> None:
+    split = Split(np.zeros((5000, 1, 1), np.uint8), np.zeros(5000, np.uint8))
+    first, second = (draws_of(collect(split, 1000, number)) for number in (0, 1))
+    assert first.dtype == np.float32
+    assert len(np.unique(np.concatenate([first, second]))) > 0.99 * 2 * first.size
+    assert (first >= 0).all()
+    assert (first < 1).all()
+    np.testing.assert_allclose(np.histogram(first, 4, (0, 1))[0] / first.size, 0.25, atol=0.02)
 
 
-def test_augmentation_does_not_depend_on_the_order_or_the_batch_size() -> None:
-    augment = Affine(shift=2, rotation=20.0, scale=0.2)
-
-    def by_image(**settings: int) -> dict[int, bytes]:
-        batches = collect(numbered(10), epochs=1, augment=augment, **settings)
-        return {int(n): image.tobytes() for x, y in batches for image, n in zip(x, y, strict=True)}
-
-    assert by_image() == by_image(order_seed=7) == by_image(batch_size=3)
-    assert by_image() != by_image(augment_seed=7)
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+def test_size_of_the_batches_changes_neither_order_nor_random_numbers(size: int) -> None:
+    one, other = collect(numbered(10)), collect(numbered(10), size)
+    assert order_of(one) == order_of(other)
+    np.testing.assert_array_equal(draws_of(one), draws_of(other))
 
 
-def test_augmentation_differs_between_epochs() -> None:
-    batches = collect(numbered(10), batch_size=10, epochs=2, augment=Affine(shift=2))
-    first, second = (x[np.argsort(y)] for x, y in batches)
-    assert (first != second).any()
-
-
-def test_eval_batches_keep_the_order() -> None:
-    batches = list(eval_batches(numbered(10), batch_size=4))
-    assert [len(y) for _, y in batches] == [4, 4, 2]
-    assert np.concatenate([y for _, y in batches]).tolist() == list(range(1, 11))
+def test_images_are_read_from_the_file_when_they_are_taken(tmp_path: Path) -> None:
+    save_split(tmp_path, "train", numbered(10))
+    split = load_split(tmp_path, "train")
+    assert isinstance(split.images, np.memmap)
+    images, labels, _ = Epoch(split, 0, 1, 2, 0).take(4)
+    assert not isinstance(images, np.memmap)
+    assert images[:, 0, 0].tolist() == labels.tolist()

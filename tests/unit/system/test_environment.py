@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from pipeline.config.paths import REPOSITORY
-from pipeline.system.environment import DEFAULTS, FIXED, set_environment
+from pipeline.system.environment import DEFAULTS, FIXED, ONEDNN, set_environment
 
 COMMAND = "from pipeline.system import cli; cli.run(lambda: 0)"
 
@@ -71,8 +71,9 @@ def test_importing_the_package_sets_them_before_any_library() -> None:
         "new = {name.split('.')[0] for name in set(sys.modules) - before}\n"
         "print(new - sys.stdlib_module_names)"
     )
-    output = run(code, TF_ENABLE_ONEDNN_OPTS="1", KERAS_BACKEND="jax")
-    assert output.splitlines() == ["tensorflow 0", "{'pipeline'}"]
+    other = str(1 - int(FIXED[ONEDNN]))
+    output = run(code, KERAS_BACKEND="jax", **{ONEDNN: other})
+    assert output.splitlines() == [f"tensorflow {FIXED[ONEDNN]}", "{'pipeline'}"]
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch", "Tensorflow", "two\nlines"])
