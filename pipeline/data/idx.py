@@ -19,6 +19,7 @@ ELEMENT_TYPES: dict[int, np.dtype[Any]] = {
     0x0B: np.dtype(">i2"),
     0x0C: np.dtype(">i4"),
 }
+_LONGEST_HEADER = 4 + 4 * 255  # bytes
 _QMNIST_COLUMNS = 8  # the class, and seven more numbers that say who wrote the digit
 
 
@@ -98,7 +99,7 @@ def _is_qmnist(element: np.dtype[Any], shape: tuple[int, ...]) -> bool:
     return element.itemsize == 4 and len(shape) == 2 and shape[1] == _QMNIST_COLUMNS
 
 
-def parse(content: bytes) -> NDArray[Any]:
+def parse(content: bytes | memoryview) -> NDArray[Any]:
     """Parse a whole IDX file.
 
     Returns:
@@ -108,7 +109,7 @@ def parse(content: bytes) -> NDArray[Any]:
     Raises:
         ValueError: when the header is wrong, or the length is not exactly as declared there.
     """
-    size, shape = header_size(content)
+    size, shape = header_size(bytes(content[:_LONGEST_HEADER]))
     element = ELEMENT_TYPES[content[2]]
     expected = size + math.prod(shape) * element.itemsize
     if len(content) != expected:

@@ -1,9 +1,8 @@
 """The prepared data: how it is stored and read."""
 
 import hashlib
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from pipeline.system.errors import UserError, one_line
 from pipeline.system.files import atomic_write, sha256
 
+_PART = 10_000  # images
+
 
 @dataclass(frozen=True)
 class Split:
@@ -23,13 +24,26 @@ class Split:
     labels: NDArray[np.uint8]
 
 
-def save_split(prepared: Path, name: str, split: Split) -> None:
-    """Write a split as two .npy files."""
+def save_split(
+    prepared: Path, name: str, split: Split, chosen: NDArray[np.bool_] | None = None
+) -> None:
+    """Write a split, or the images that a mask of shape (N,) chooses, as two .npy files.
+
+    Only a part of the images is in memory at a time.
+    """
+    count = len(split.labels) if chosen is None else int(chosen.sum())
     for part, array in (("images", split.images), ("labels", split.labels)):
-        content = io.BytesIO()  # if given a file, numpy would hide why a write failed
-        np.save(content, array, allow_pickle=False)
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *array.shape[1:])}
         with atomic_write(prepared / f"{name}_{part}.npy") as file:
-            file.write(content.getbuffer())
+            np.lib.format.write_array_header_1_0(file, header)
+            for rows in parts(len(array)):
+                values = array[rows] if chosen is None else array[rows][chosen[rows]]
+                file.write(values.tobytes())
+
+
+def parts(count: int) -> Iterator[slice]:
+    """Slices that cover `count` images, so that only a part of them is in memory at a time."""
+    return (slice(start, start + _PART) for start in range(0, count, _PART))
 
 
 def load_split(prepared: Path, name: str) -> Split:

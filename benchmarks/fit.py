@@ -1,0 +1,157 @@
+"""Time to 99 % on MNIST's test images: this project's presets beside Keras's own example.
+
+Examples:
+    python -m benchmarks.fit [--rounds 3] [PRESET...]     # or: make bench-fit
+
+Each round trains each of them once, with a new seed, each in a new process; imports are not timed.
+A preset's time is the whole training, with its compilation and validation. The time of Keras's
+example ends with the first epoch that reaches 99 % on test; those evaluations are not timed. Writes
+docs/benchmarks/fit.md.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from benchmarks.machine import describe
+from benchmarks.seeds import accuracy_of
+from pipeline.config.composition import compose
+from pipeline.sweeps.data import build_data
+from pipeline.system.determinism import configure_tensorflow
+from pipeline.system.files import write_text
+from pipeline.training.loop import train
+
+REPOSITORY = Path(__file__).parents[1]
+PAGE = REPOSITORY / "docs" / "benchmarks" / "fit.md"
+KERAS = "Keras's example"
+HEAD = f"""# Time to 99 % on MNIST
+
+{__doc__.split("Writes")[0].partition("make bench-fit")[2].strip()}
+
+"""
+
+
+def main() -> None:
+    """Print a line for each training, and write the page; with --one, train one preset."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--one", type=int, metavar="SEED", help=argparse.SUPPRESS)
+    parser.add_argument("presets", nargs="*", default=["fast", "default"])
+    arguments = parser.parse_args()
+    if arguments.one is not None:
+        print(json.dumps(train_once(arguments.presets[0], arguments.one)))
+        return
+    prepared = build_data(compose([]))
+    results: dict[str, list[dict[str, float]]] = {}
+    peaks = []
+    for seed in range(arguments.rounds):
+        peaks.append(matrix_peak())
+        for name in (KERAS, *arguments.presets):
+            result = keras_example(prepared, seed) if name == KERAS else in_process(name, seed)
+            results.setdefault(name, []).append(result)
+            print(f"{name}, seed {seed}: {json.dumps(result)}", flush=True)
+    text = page(results, statistics.median(peaks))
+    print(text)
+    write_text(PAGE, text)
+
+
+def keras_example(prepared: Path, seed: int) -> dict[str, float]:
+    """Train Keras's example, with Keras's and TensorFlow's own settings."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "KERAS_"))}
+    script = str(REPOSITORY / "benchmarks/keras_recipe.py")
+    command = [sys.executable, script, str(prepared), str(seed)]
+    output = subprocess.run(command, env=plain, check=True, capture_output=True, text=True).stdout
+    epochs = json.loads(output.splitlines()[-1])
+    return {**epochs[-1], "epochs": len(epochs)}
+
+
+def in_process(preset: str, seed: int) -> dict[str, float]:
+    """Train a preset in a new process."""
+    command = [sys.executable, "-m", "benchmarks.fit", "--one", str(seed), preset]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    result: dict[str, float] = json.loads(output.splitlines()[-1])
+    return result
+
+
+def train_once(preset: str, seed: int) -> dict[str, float]:
+    """Train a preset, and then measure it on the test images."""
+    configure_tensorflow(None)
+    cfg = compose([f"experiment={preset}", f"train.seed={seed}"])
+    prepared = build_data(cfg)
+    started = time.perf_counter()
+    trained = train(cfg, prepared)
+    seconds = time.perf_counter() - started
+    images = np.load(prepared / "train_labels.npy", mmap_mode="r").shape[0]
+    # A training step computes forwards, and backwards for the inputs and for the weights.
+    operations = 6 * multiplications(trained.model) * images * len(trained.history)
+    return {
+        "seconds": seconds,
+        "accuracy": accuracy_of(trained.model, prepared),
+        "epochs": len(trained.history),
+        "rate": operations / seconds,
+    }
+
+
+def multiplications(model: keras.Model) -> int:
+    """How many pairs of numbers the convolutions and dense layers multiply and add for an image."""
+    return sum(
+        math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:-1])
+        for layer in model.layers
+        if hasattr(layer, "kernel")
+    )
+
+
+def matrix_peak() -> float:
+    """The best rate of a float32 matrix product on this machine, in operations per second."""
+    size = 2048
+    matrix = np.ones((size, size), np.float32)
+    times = []
+    for _ in range(7):
+        started = time.perf_counter()
+        matrix @ matrix
+        times.append(time.perf_counter() - started)
+    return 2 * size**3 / min(times)
+
+
+def page(results: dict[str, list[dict[str, float]]], peak: float) -> str:
+    """The results as a page."""
+    keras = median(results[KERAS], "seconds")
+    lines = [
+        "| | epochs | seconds, median (least to most) | times sooner | test accuracy, mean (least) "
+        "| share of the matrix peak |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, rows in results.items():
+        seconds = [row["seconds"] for row in rows]
+        accuracy = [100 * row["accuracy"] for row in rows]
+        share = f"{median(rows, 'rate') / peak:.0%}" if "rate" in rows[0] else ""
+        lines.append(
+            f"| {name if name == KERAS else f'`experiment={name}`'} | {median(rows, 'epochs'):.0f} "
+            f"| {median(rows, 'seconds'):.1f} ({min(seconds):.1f} to {max(seconds):.1f}) "
+            f"| {keras / median(rows, 'seconds'):.1f} "
+            f"| {statistics.mean(accuracy):.2f} % ({min(accuracy):.2f}) | {share} |"
+        )
+    rounds = len(results[KERAS])
+    return (
+        f"{HEAD}{chr(10).join(lines)}\n\n{rounds} rounds, {describe('keras', 'tensorflow-cpu')}; "
+        f"matrix peak {peak / 1e9:.0f} GFLOP/s (numpy, float32).\n"
+    )
+
+
+def median(rows: list[dict[str, Any]], name: str) -> float:
+    """The median of a value."""
+    return statistics.median(row[name] for row in rows)
+
+
+if __name__ == "__main__":
+    main()
