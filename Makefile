@@ -196,6 +196,28 @@ serve: $(READY)  ## serve the champion over HTTP: make serve [PORT=8001] [MODEL=
 draw: $(READY)  ## draw digits in the browser, read by the workspace's model: make draw [MODEL="URI URI"]
 	@python -m pipeline.serve --port $(SERVE_PORT) $(if $(MODEL),--model $(MODEL))
 
+##@ Benchmarks
+
+# They take minutes. Each trains or runs the things that it compares in turn, and prints a table.
+.PHONY: bench
+bench: bench-fit bench-scale bench-pipeline bench-sweep  ## all of these
+
+.PHONY: bench-fit
+bench-fit: $(READY)  ## time to 99 % beside Keras's own example: docs/benchmarks/fit.md
+	python -m benchmarks.fit
+
+.PHONY: bench-scale
+bench-scale: $(READY)  ## prepare and train with 1, 10 and 100 times the images: docs/benchmarks/scale.md
+	python -m benchmarks.scale
+
+.PHONY: bench-pipeline
+bench-pipeline: $(READY)  ## a dvc repro with nothing to do
+	python -m benchmarks.noop
+
+.PHONY: bench-sweep
+bench-sweep: $(READY)  ## a sweep beside Hydra's multirun and DVC's queue
+	python -m benchmarks.rivals
+
 ##@ Maintenance
 
 .PHONY: lock

@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from pipeline.config.schema import Sweep
-from pipeline.sweeps.storage import Store, database_errors
+from pipeline.sweeps.storage import Store, Study, database_errors
 from pipeline.sweeps.trials import FAILURE, OVERRIDES, best_trial, finished_trials
 from pipeline.system.errors import UserError
 from pipeline.tracking.names import short_override
@@ -20,9 +20,18 @@ _SECONDS = 1.0  # between two updates
 
 
 @contextmanager
-def show_progress(store: Store, sweep: Sweep, total: int) -> Iterator[None]:
-    """While the block runs, show a bar on a terminal, and print a line for each ended trial."""
-    view = _View(store, sweep, total)
+def show_progress(
+    store: Store, sweep: Sweep, total: int, on_end: Callable[[Study], None] = lambda study: None
+) -> Iterator[None]:
+    """While the block runs, show a bar on a terminal, and print a line for each ended trial.
+
+    Args:
+        store: where the study is.
+        sweep: the sweep.
+        total: how many trials it will have.
+        on_end: called with the study when trials have ended, in another thread.
+    """
+    view = _View(store, sweep, total, on_end)
     ended = threading.Event()
     watcher = threading.Thread(target=_watch, args=(view, ended), daemon=True)
     watcher.start()
@@ -65,8 +74,11 @@ _COUNTED = {
 class _View:
     """The progress display of a study."""
 
-    def __init__(self, store: Store, sweep: Sweep, total: int) -> None:
+    def __init__(
+        self, store: Store, sweep: Sweep, total: int, on_end: Callable[[Study], None]
+    ) -> None:
         self.study = store.open()
+        self.on_end = on_end
         self.metric = sweep.metric
         self.reported = {trial.number for trial in finished_trials(self.study)}
         # disable=None: without a terminal, print only the lines and show no bar.
@@ -83,6 +95,8 @@ class _View:
         """Print the trials that have ended since the last call, and refresh the bar."""
         trials = finished_trials(self.study, running=True)
         ended = [trial for trial in trials if trial.state.is_finished()]
+        if {trial.number for trial in ended} - self.reported:
+            self.on_end(self.study)
         for trial in sorted(ended, key=lambda trial: trial.datetime_complete or trial.number):
             if trial.number not in self.reported:
                 self.reported.add(trial.number)

@@ -3,7 +3,8 @@
 import math
 import re
 import warnings
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -12,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 import optuna
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
@@ -26,6 +28,7 @@ from pipeline.sweeps.space import Space
 from pipeline.sweeps.trials import (
     FAILURE,
     OVERRIDES,
+    RUN,
     best_trial,
     complete_trials,
     finished_trials,
@@ -39,11 +42,22 @@ _NAMES = {
 }
 
 
-def write_results(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) -> None:
-    """Write trials.csv. Also write spread.txt for replicates, else each plot with enough trials."""
+# Fewer trials say nothing reliable about which parameter matters: at least this many, and at least
+# this many for each parameter.
+_LEAST, _LEAST_EACH = 20, 5
+_LEAST_OF_BULK = 4  # values, of which outliers can be told
+
+
+def write_table(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) -> None:
+    """Write trials.csv: a row for each trial that has ended."""
     names = [parameter.name for parameter in space.searched]
-    rows = [_row(trial, sweep.metric, names) for trial in finished_trials(study)]
-    write_csv(folder / "trials.csv", rows)
+    if rows := [_row(trial, sweep.metric, names) for trial in finished_trials(study)]:
+        write_csv(folder / "trials.csv", rows)
+
+
+def write_results(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) -> None:
+    """Write the table. Also write spread.txt for replicates, else each plot with enough trials."""
+    write_table(folder, study, sweep, space)
     complete = complete_trials(study)
     if sweep.replicates and complete:
         write_text(folder / "spread.txt", spread(study) + "\n")
@@ -96,6 +110,7 @@ def _row(trial: FrozenTrial, metric: str, names: list[str]) -> dict[str, Any]:
         "seconds": round(trial.duration.total_seconds(), 3) if trial.duration else None,
         **{name: trial.params.get(name) for name in names},
         "failure": trial.user_attrs.get(FAILURE),
+        "run": trial.user_attrs.get(RUN),
     }
 
 
@@ -104,24 +119,47 @@ def _draw_all(
 ) -> None:
     mpl.use("Agg")  # needs no display
     name = _NAMES[sweep.metric]
+    values = [float(trial.values[0]) for trial in complete]
     names = [p.name for p in space.searched if any(p.name in t.params for t in complete)]
-    varied = [n for n in names if len({t.params[n] for t in complete if n in t.params}) > 1]
-    draw: dict[str, Callable[[], Any]] = {
-        "history": lambda: plots.plot_optimization_history(study, target_name=name)
+    # Conditional parameters are not in every trial. To compare parameters, a trial needs them all.
+    common = [n for n in names if all(n in t.params for t in complete)]
+    varied = [n for n in common if len({t.params[n] for t in complete}) > 1]
+    draw: dict[str, Callable[[], Figure]] = {
+        "history": lambda: _titled(
+            _figure(plots.plot_optimization_history(study, target_name=name), values),
+            f"{sweep.name}: {_counts(study)}",
+        )
     }
     if names:
-        draw["slices"] = lambda: plots.plot_slice(study, params=names, target_name=name)
-    if len(complete) > 1 and names:
-        draw["parallel"] = lambda: _name_coordinates(
-            plots.plot_parallel_coordinate(study, params=names, target_name=name), sorted(names)
+        draw["slices"] = lambda: _titled(
+            _figure(plots.plot_slice(study, params=names, target_name=name), values),
+            f"{sweep.name}: a dot for each of {len(complete)} complete trials; darker: later",
         )
-    if len(complete) > 3 and varied:
-        draw["importances"] = lambda: plots.plot_param_importances(study, target_name=name)
+    if len(complete) > 1 and len(varied) > 1:
+        draw["parallel"] = lambda: _titled(
+            _figure(
+                _name_coordinates(
+                    plots.plot_parallel_coordinate(study, params=varied, target_name=name),
+                    sorted(varied),
+                )
+            ),
+            f"{sweep.name}: a line for each of {len(complete)} complete trials",
+        )
+    if len(varied) > 1 and len(complete) >= max(_LEAST, _LEAST_EACH * len(varied)):
+        draw["importances"] = lambda: _titled(
+            _figure(plots.plot_param_importances(study, params=varied, target_name=name)),
+            f"{sweep.name}: share of the differences that each explains, {len(complete)} trials",
+        )
     with drawing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its own plots experimental
         for file, make in draw.items():
-            _save(_figure(make()), folder / f"{file}.png")
-        whole = [p.name for p in space.searched if p.name in varied and isinstance(p.values, range)]
+            _save(make(), folder / f"{file}.png")
+        whole = [
+            p.name
+            for p in space.searched
+            if isinstance(p.values, range)
+            and len({t.params[p.name] for t in complete if p.name in t.params}) > 1
+        ]
         for parameter in whole:
             file = re.sub(r"[^\w.=-]+", "_", parameter)[:100]
             _save(_curve(complete, parameter, sweep), folder / f"curve_{file}.png")
@@ -142,9 +180,55 @@ def _curve(complete: list[FrozenTrial], name: str, sweep: Sweep) -> Figure:
     return figure
 
 
-def _figure(axes: Any) -> Figure:
-    """Resize Optuna's figure, which has one plot or a row of plots, so that long names fit."""
+def _counts(study: optuna.Study) -> str:
+    """How many trials there are, and how many are not drawn, because they have no final value."""
+    count = Counter(trial.state.name for trial in finished_trials(study))
+    others = [f"{count[s]} {w}" for s, w in (("PRUNED", "pruned"), ("FAIL", "failed")) if count[s]]
+    left_out = f"; not drawn: {', '.join(others)}" if others else ""
+    return f"{count['COMPLETE']} complete trials{left_out}"
+
+
+def _titled(figure: Figure, title: str) -> Figure:
+    """A figure with one title, in place of Optuna's."""
+    for axis in figure.axes:
+        axis.set_title("")
+    figure.suptitle(title)
+    return figure
+
+
+def bulk(values: Sequence[float]) -> tuple[float, float]:
+    """The range of values without outliers, as a box plot draws its whiskers (Tukey, 1977)."""
+    low, high = np.percentile(values, [25, 75])
+    reach = 1.5 * (high - low)
+    inside = [value for value in values if low - reach <= value <= high + reach]
+    return min(inside), max(inside)
+
+
+def _cut_outliers(axis: Axes, values: Sequence[float]) -> None:
+    """Let the bulk of the values set the vertical axis, and say how many lie outside."""
+    low, high = bulk(values)
+    if len(values) < _LEAST_OF_BULK or max(values) - min(values) <= 10 * (high - low):
+        return
+    margin = 0.1 * (high - low)
+    axis.set_ylim(low - margin, high + margin)
+    above, below = (sum(v > high for v in values), sum(v < low for v in values))
+    for count, word, place in ((above, "above", 0.98), (below, "below", 0.02)):
+        if count:
+            side = "top" if word == "above" else "bottom"
+            text = f"{count} trial{'s' if count > 1 else ''} {word}"
+            axis.text(0.5, place, text, transform=axis.transAxes, ha="center", va=side, color="C3")
+
+
+def _figure(axes: Any, values: Sequence[float] = ()) -> Figure:
+    """Resize Optuna's figure, which has one plot or a row of plots, so that long names fit.
+
+    Args:
+        axes: of Optuna.
+        values: what their vertical axes show. Outliers are cut off.
+    """
     row = list(np.ravel(axes))
+    for axis in row if len(values) else ():
+        _cut_outliers(axis, values)
     figure = row[0].figure
     figure.set_size_inches(max(9, 3 * len(row)), 4.5)
     if len(row) > 1:

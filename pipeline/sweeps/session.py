@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import mlflow
 from filelock import FileLock, Timeout
@@ -18,7 +19,7 @@ from pipeline.sweeps.launchers import launch
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.preflight import check_same_study
 from pipeline.sweeps.progress import show_progress
-from pipeline.sweeps.results import best_trial_tags, print_summary, write_results
+from pipeline.sweeps.results import best_trial_tags, print_summary, write_results, write_table
 from pipeline.sweeps.runs import close_sweep_run, open_sweep_run, reconcile_runs
 from pipeline.sweeps.storage import Study, database_errors
 from pipeline.sweeps.study import requeue_stale
@@ -71,8 +72,10 @@ def run_sweep(plan: Plan) -> None:
         try:
             task = _open(plan, study, task)
             heartbeat = Heartbeat(task.parent_run) if task.parent_run else None
-            _launch_until_done(plan, study, task)
-            write_results(plan.results, study, plan.sweep, plan.space)
+            try:
+                _launch_until_done(plan, study, task)
+            finally:
+                write_results(plan.results, study, plan.sweep, plan.space)
             status = "FAILED" if too_many_failures(study, plan.sweep) else "FINISHED"
         except (KeyboardInterrupt, SystemExit):
             status = "KILLED"
@@ -121,7 +124,8 @@ def _launch_until_done(plan: Plan, study: Study, task: Task) -> None:
     """Launch workers repeatedly until enough trials have ended, or too many have failed."""
     if plan.total < plan.sweep.trials:
         print(f"{plan.sweep.name}: the space has only {plan.total} combinations")
-    with show_progress(plan.store, plan.sweep, plan.total):
+    table = partial(write_table, plan.results, sweep=plan.sweep, space=plan.space)
+    with show_progress(plan.store, plan.sweep, plan.total, table):
         launches = 0
         while (ended := len(finished_trials(study))) < plan.total:
             if too_many_failures(study, plan.sweep):

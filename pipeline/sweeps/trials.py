@@ -18,6 +18,7 @@ from pipeline.sweeps.space import Params
 DISCARDED = "discarded"  # why the trial was discarded
 FAILURE = "failure"  # why the trial failed
 OVERRIDES = "overrides"  # the overrides that its parameters give
+RUN = "run"  # the id of its MLflow run; a trial has none if the store did not answer
 HISTORY = "history"  # the metrics of its epochs
 HOST = "host"  # the machine that runs it
 PROCESS = "process"  # the id of the process that runs it

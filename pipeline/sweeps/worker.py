@@ -28,7 +28,7 @@ from pipeline.sweeps.runs import TrialRun
 from pipeline.sweeps.storage import Study
 from pipeline.sweeps.study import ask_trial
 from pipeline.sweeps.task import REPLACE, SWEEPS_FOLDER, Task
-from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, REQUEUED, THREADS
+from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, REQUEUED, RUN, THREADS
 from pipeline.system import process
 from pipeline.system.determinism import configure_tensorflow
 from pipeline.system.errors import UserError, describe_error
@@ -115,6 +115,8 @@ def run_trial(task: Task, study: Study, trial: Trial) -> str:
     run = TrialRun(cfg, task, overrides, task.threads, trial.number)
     run.start(trial.user_attrs.get(REQUEUED))
     run.attempt(run.beat)
+    if not run.error:
+        trial.set_user_attr(RUN, run.run_id)
     try:
         outcome = _train_trial(task, study, trial, run)
         _record(task, study, trial, outcome)

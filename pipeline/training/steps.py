@@ -38,8 +38,9 @@ class Steps:
     """What some consecutive steps gave.
 
     Attributes:
-        losses: the mean loss of each step, float32.
-        loss: the sum of the losses of all images.
+        losses: the mean cross-entropy of each step in nats, float32, as in validation: without
+            label smoothing and the penalties of layers. It is not finite if these are not.
+        loss: the sum of the cross-entropies of all images.
         images: the number of images.
         correct: how many of them the network recognised, before it learnt from them.
     """
@@ -105,7 +106,7 @@ def _compile_steps(
         with tf.GradientTape() as tape:
             members = keras.tree.flatten(network(images, training=True))
             targets = tf.one_hot(labels, members[0].shape[-1])
-            losses = [
+            errors = [
                 tf.reduce_mean(
                     keras.losses.categorical_crossentropy(
                         targets, member, label_smoothing=label_smoothing
@@ -113,9 +114,11 @@ def _compile_steps(
                 )
                 for member in members
             ]
-            total = tf.add_n([*losses, *model.losses])
-        correct = _correct(tf.add_n(members), labels)
-        return total / len(members), correct, tape.gradient(total, model.trainable_variables)
+            total = tf.add_n([*errors, *model.losses])
+        answers = tf.add_n(members) / len(members)
+        loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, answers))
+        loss = tf.where(tf.math.is_finite(total), loss, total)
+        return loss, _correct(answers, labels), tape.gradient(total, model.trainable_variables)
 
     change = tf.function(augment) if augment else None  # so that it may use Python's if and for
 

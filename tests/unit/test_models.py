@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.config.instantiation import instantiate_section
-from pipeline.models import Shape, cnn, mlp, rnn, sequential
+from pipeline.models import Shape, cnn, ensemble, mlp, rnn, sequential
 
 Build = Callable[[Shape], Any]
 
@@ -28,6 +28,10 @@ def with_sequential(shape: Shape) -> Any:
     return sequential(shape, 3, [keras.layers.Flatten(), keras.layers.Dense(4)])
 
 
+def with_ensemble(shape: Shape) -> Any:
+    return ensemble(shape, 3, members=3, member=lambda *sizes: with_cnn()(sizes[0]))
+
+
 MODELS: dict[str, Build] = {
     "softmax": with_mlp(depth=0, width=0),
     "mlp": with_mlp(),
@@ -35,6 +39,8 @@ MODELS: dict[str, Build] = {
     "cnn": with_cnn(),
     "cnn with all": with_cnn(batch_norm=True, dropout=0.5),
     "cnn without dense": with_cnn(units=0),
+    "cnn with pooling": with_cnn(pools=[2, 3], strides=[1, 1], batch_norm=True),
+    "ensemble": with_ensemble,
     "lstm": with_rnn(),
     "gru": with_rnn(cell="gru", depth=2, dropout=0.5),
     "sequential": with_sequential,
@@ -67,6 +73,25 @@ def kinds(model: Any) -> list[str]:
 @pytest.mark.parametrize("depth", [0, 1, 4])
 def test_depth_counts_hidden_layers(depth: int) -> None:
     assert kinds(with_mlp(depth=depth)((8, 8))).count("Dense") == depth + 1
+
+
+def test_pooling_comes_before_normalisation_and_only_where_it_shrinks() -> None:
+    model = with_cnn(pools=[1, 2], batch_norm=True)((28, 28))
+    convolution = ["Conv2D", "BatchNormalization", "Activation"]
+    pooled = ["Conv2D", "MaxPooling2D", "BatchNormalization", "Activation"]
+    assert kinds(model)[2:9] == [*convolution, *pooled]
+    pooling = next(layer for layer in model.layers if type(layer).__name__ == "MaxPooling2D")
+    assert pooling.output.shape == (None, 1, 1, 6)  # of 3 × 3
+
+
+def test_ensemble_averages_members_that_start_differently() -> None:
+    model = with_ensemble((28, 20))
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 20), np.uint8)
+    members = [layer for layer in model.layers if isinstance(layer, keras.Sequential)]
+    answers = [np.asarray(member(images)) for member in members]
+    assert len(answers) == 3
+    assert not np.allclose(answers[0], answers[1])
+    np.testing.assert_allclose(np.asarray(model(images)), np.mean(answers, 0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("depth", [1, 3])

@@ -137,6 +137,9 @@ def test_killed_workers_and_parents_lose_no_trial(project: Project) -> None:
     workers(process)[0].kill()
     _wait_for_trials(process, 2)  # the sweep continues
     orphans = workers(process)
+    results = project.folder / ".sweeps/killed/results"
+    assert (results / "trials.csv").exists(), "the table is written meanwhile"
+    assert not (results / "history.png").exists()
     process.kill()
     process.communicate()
     _, alive = psutil.wait_procs(orphans, timeout=20)
@@ -145,8 +148,13 @@ def test_killed_workers_and_parents_lose_no_trial(project: Project) -> None:
     _wait_for_trials(process, 2)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=120)
-    assert (process.returncode, output.strip()) == (130, "interrupted")
+    assert process.returncode == 130
+    assert output.splitlines()[-1] == "interrupted"
     assert len(finished(project, "killed")) >= 6
+    assert len((results / "trials.csv").read_text().splitlines()) == 1 + len(
+        finished(project, "killed")
+    )
+    assert (results / "history.png").exists()
     assert runs(project, "killed")[0]["status"] == "KILLED"
     project.run(*again)
     check(project, "killed", 14)

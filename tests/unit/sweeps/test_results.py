@@ -4,16 +4,26 @@ import re
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from matplotlib import pyplot
 from optuna.trial import TrialState
 from scipy.stats import t
 
 from pipeline.config.schema import Sweep
 from pipeline.sweeps.parsing import parse_space
-from pipeline.sweeps.results import best_trial_tags, print_summary, spread, write_results
+from pipeline.sweeps.results import (
+    _figure,
+    best_trial_tags,
+    bulk,
+    print_summary,
+    spread,
+    write_results,
+    write_table,
+)
 from pipeline.sweeps.storage import Store, Study
 from pipeline.sweeps.study import ask_trial
-from pipeline.sweeps.trials import FAILURE
+from pipeline.sweeps.trials import FAILURE, RUN
 from tests.helpers.configs import changed
 from tests.helpers.studies import random_sweep
 
@@ -87,11 +97,68 @@ def test_plots_are_drawn_of_what_was_varied(study: Study, sweep: Sweep, tmp_path
     write_results(tmp_path / "results", study, sweep, parse_space(sweep))
     files = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
     assert set(files) == {
-        *("trials.csv", "history.png", "slices.png", "parallel.png", "importances.png"),
-        "curve_model.depth.png",
+        *("trials.csv", "history.png", "slices.png", "parallel.png", "curve_model.depth.png")
     }
     for name, content in files.items():
         assert name.endswith(".csv") or content.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(19, False), (20, True)])
+def test_importances_need_enough_trials(
+    study: Study, sweep: Sweep, tmp_path: Path, count: int, drawn: bool
+) -> None:
+    many = changed(sweep, trials=count)
+    end_trials(study, many, *(1 / n for n in range(1, count + 1)))
+    write_results(tmp_path, study, many, parse_space(many))
+    assert (tmp_path / "importances.png").exists() == drawn
+
+
+def test_conditional_parameters_are_not_compared_with_others(study: Study, tmp_path: Path) -> None:
+    """A CNN has no depth. With the model alone, there is nothing to compare."""
+    params = {key: PARAMS[key] for key in ("model", "model.depth")}
+    sweep = changed(random_sweep(25, **params), **LOSS)
+    for n in range(25):
+        trial = ask_trial(study, parse_space(sweep), sweep)
+        if trial is None:
+            break
+        study.tell(trial, 1 / (n + 1))
+    write_results(tmp_path / "results", study, sweep, parse_space(sweep))
+    names = {path.name for path in (tmp_path / "results").iterdir()}
+    assert names == {"trials.csv", "history.png", "slices.png", "curve_model.depth.png"}
+
+
+def test_diverged_trials_do_not_set_the_axes(study: Study, sweep: Sweep, tmp_path: Path) -> None:
+    values = [0.1, 0.2, 0.15, 0.12, 0.11, 0.18, 5.4e29, 0.13]
+    assert bulk(values) == (0.1, 0.2)
+    end_trials(study, sweep, *values)
+    axis = optuna.visualization.matplotlib.plot_optimization_history(study)
+    figure = _figure(axis, values)
+    assert figure.axes[0].get_ylim() == pytest.approx((0.09, 0.21))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1 trial above"]
+    pyplot.close(figure)
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.5] * 9, [0.1, 0.2, 0.3, 0.4, 0.5], [0.1, 0.2, 9e9]])
+def test_axes_without_outliers_stay(values: list[float]) -> None:
+    axis = pyplot.figure().subplots()
+    axis.plot(values)
+    before = axis.get_ylim()
+    figure = _figure(axis, values)
+    assert axis.get_ylim() == before
+    assert not axis.texts
+    pyplot.close(figure)
+
+
+def test_run_of_a_trial_stands_in_the_table(study: Study, sweep: Sweep, tmp_path: Path) -> None:
+    for run in ("a1b2", None):
+        trial = ask_trial(study, parse_space(sweep), sweep)
+        assert trial is not None
+        if run:
+            trial.set_user_attr(RUN, run)
+        study.tell(trial, 0.5)
+    write_table(tmp_path / "results", study, sweep, parse_space(sweep))
+    assert [row["run"] for row in rows_of(tmp_path / "results")] == ["a1b2", ""]
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["trials.csv"]
 
 
 @pytest.mark.parametrize("count", [0, 1])
