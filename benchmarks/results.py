@@ -20,7 +20,6 @@ CONFIGURATIONS = {
     "experiment=fast": ["experiment=fast"],
     "experiment=tiny": ["experiment=tiny"],
     "experiment=accurate": ["experiment=accurate"],
-    "experiment=ensemble": ["experiment=ensemble"],
     "model=mlp": ["model=mlp"],
     "model=rnn": ["model=rnn"],
     "experiment=first_network": ["experiment=first_network"],
