@@ -191,7 +191,8 @@ def _counts(study: optuna.Study) -> str:
 def _titled(figure: Figure, title: str) -> Figure:
     """A figure with one title, in place of Optuna's."""
     for axis in figure.axes:
-        axis.set_title("")
+        for place in ("left", "center", "right"):
+            axis.set_title("", loc=place)
     figure.suptitle(title)
     return figure
 
