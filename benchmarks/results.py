@@ -37,9 +37,11 @@ def load() -> Results:
 
 
 def save(measured: Results) -> None:
-    """Add rows to the results file, and update the README and the presets that quote it."""
-    rows = load()["configurations"] | measured["configurations"]
-    results = measured | {"configurations": rows}
+    """Add rows to the results file, and update the README and the presets that quote it.
+
+    Rows may be measured on several machines, so each names its own.
+    """
+    results = {"configurations": load()["configurations"] | measured["configurations"]}
     write_json(RESULTS, results)
     write_text(README, quote_in_readme(README.read_text(), results))
     for name in results["configurations"]:
@@ -57,7 +59,7 @@ def quote_in_readme(text: str, results: Results) -> str:
 def quote_in_preset(text: str, name: str, results: Results) -> str:
     """Return the text of a preset with the cost and accuracy from these results in its head."""
     row = results["configurations"][name]
-    cost = f"# Cost: {row['seconds']:.0f} s of training on {results['machine']}"
+    cost = f"# Cost: {row['seconds']:.0f} s of training on {row['machine']}"
     text = re.sub(r"^# Cost: .*$", lambda _: cost, text, flags=re.M)
     accuracy = f"# Test accuracy: {_accuracy(row)} over {row['seeds']} seeds"
     return re.sub(r"^# Test accuracy: .*$", lambda _: accuracy, text, flags=re.M)
@@ -70,13 +72,14 @@ def preset_of(name: str) -> Path | None:
 
 
 def table(results: Results) -> str:
-    """The results as a Markdown table, with a line about the machine."""
+    """The results as a Markdown table, with a line about each machine."""
     lines = [
         "| configuration | parameters | epochs | test accuracy, mean ± std | seeds | training |",
         "|---|---|---|---|---|---|",
     ]
     measured = results["configurations"]
     known = [name for name in CONFIGURATIONS if name in measured]
+    machines: dict[str, list[str]] = {}
     for name in [*known, *(name for name in measured if name not in CONFIGURATIONS)]:
         row = measured[name]
         shown = name if name == "default" else f"`{name}`"
@@ -84,7 +87,11 @@ def table(results: Results) -> str:
             f"| {shown} | {row['parameters']:,} | {row['epochs']} | {_accuracy(row)} "
             f"| {row['seeds']} | {row['seconds']:.0f} s |"
         )
-    lines += ["", f"{results['machine']}, {results['versions']}."]
+        machines.setdefault(f"{row['machine']}, {row['versions']}", []).append(shown)
+    # The machine of most rows needs no list of its rows.
+    first, *others = sorted(machines, key=lambda machine: -len(machines[machine]))
+    notes = [f"{', '.join(machines[machine])}: {machine}" for machine in others]
+    lines += ["", f"{'; '.join([first, *notes])}."]
     return "\n".join(lines)
 
 

@@ -42,11 +42,9 @@ def main() -> None:
     else:
         chosen = {" ".join(arguments.names) or "default": arguments.names}
     for name, overrides in (chosen or results.CONFIGURATIONS).items():
-        measured = {
-            "machine": machine(),
-            "versions": versions(*PACKAGES),
-            "configurations": {name: measure(name, overrides, arguments.seeds)},
-        }
+        row = measure(name, overrides, arguments.seeds)
+        row |= {"machine": machine(), "versions": versions(*PACKAGES)}
+        measured = {"configurations": {name: row}}
         print(results.table(measured), flush=True)
         if arguments.write:
             results.save(measured)

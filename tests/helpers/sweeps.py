@@ -83,8 +83,12 @@ def trials(project: Python, name: str, database: str = "") -> list[dict[str, Any
 
 
 def finished(project: Python, name: str, database: str = "") -> list[dict[str, Any]]:
-    """The trials of a study that are not discarded."""
-    return [trial for trial in trials(project, name, database) if "discarded" not in trial["attrs"]]
+    """The trials of a study that have ended and are not discarded."""
+    return [
+        trial
+        for trial in trials(project, name, database)
+        if trial["state"] not in ("WAITING", "RUNNING") and "discarded" not in trial["attrs"]
+    ]
 
 
 def runs(project: Python, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:

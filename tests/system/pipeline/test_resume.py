@@ -28,7 +28,7 @@ def test_killed_pipeline_ends_in_the_same_bytes_and_one_run(
             " c.get_metric_history(r.info.run_id, 'val_loss')]] for r in runs]))"
         )
     )
-    assert rows == [["FINISHED", [1, 2, 3, 4]]]
+    assert rows == [["FINISHED", [1, 2, 3]]]
     assert not list((killed.folder / ".checkpoints").iterdir())
 
 
@@ -48,7 +48,7 @@ def test_training_that_is_stopped_is_marked_and_resumed(
     edited.write("params.yaml", params)
     edited.run("dvc", "repro", "compose")
     assert "resumed after epoch" in edited.run(*train)
-    assert _newest(edited) == ["FINISHED", 4, None]
+    assert _newest(edited) == ["FINISHED", 3, None]
 
 
 def test_training_that_fails_gives_the_reason_in_one_line_and_in_its_run(edited: Project) -> None:
