@@ -38,21 +38,9 @@ help:  ## list the targets
 .PHONY: setup
 setup: $(READY)  ## make .venv from the locked requirements
 
-# The imports are heavy, so compile the packages now. pip would compile one file at a time.
 $(READY): $(LOCK)
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
-		--no-deps --require-hashes --requirement $(LOCK)
-	@# Some packages contain test files for other Python versions, which do not compile.
-	$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true
-	@# Also for a bare `mlflow ui`: MLflow reads its telemetry switch only from the environment.
-	@site=$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
-	echo 'import os; os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")' \
-		> $$site/mnist_pipeline.pth
-	@# For `dvc plots` without internet.
-	@$(VENV)/bin/python -m pipeline.plots_page
-	@touch $@
+	$(PYTHON) -I pipeline/setup.py $(VENV) $(LOCK)
 
 ##@ Pipeline
 
@@ -155,8 +143,8 @@ STUDIES = $(patsubst .sweeps/%/journal,%,$(wildcard .sweeps/*/journal))
 $(if $(call asked,promote),$(if $(STUDY),,$(error name a study: make promote STUDY=depth; \
 	$(if $(STUDIES),there are: $(STUDIES),there is none yet: make sweep))))
 .PHONY: promote
-promote: $(READY)  ## make a preset from a sweep's best trial: make promote STUDY=depth
-	python -m pipeline.promote $(STUDY)
+promote: $(READY)  ## make a preset from a sweep's best trial: make promote STUDY=depth [TRIAL=7]
+	python -m pipeline.promote $(STUDY) $(if $(TRIAL),--trial $(TRIAL))
 
 ##@ Browse and reload
 

@@ -1,7 +1,8 @@
-"""Write the best trial of a sweep as a preset: conf/experiment/best_STUDY.yaml.
+"""Write a trial of a sweep as a preset: the best one as conf/experiment/best_STUDY.yaml.
 
-With this preset, the pipeline trains the same model as the trial (byte for byte on the same
-machine), evaluates it on the test images, and compares it with the champion.
+Another trial is chosen by its number: conf/experiment/STUDY_trial_NUMBER.yaml. With the preset, the
+pipeline trains the same model as the trial (byte for byte on the same machine), evaluates it on the
+test images, and compares it with the champion.
 """
 
 import shutil
@@ -19,7 +20,14 @@ from pipeline.config.overrides import merge_overrides
 from pipeline.config.paths import CONF, REPOSITORY, repository_root
 from pipeline.sweeps.storage import Store, database_errors
 from pipeline.sweeps.task import SWEEPS_FOLDER
-from pipeline.sweeps.trials import HISTORY, OVERRIDES, THREADS, best_trial, finished_trials
+from pipeline.sweeps.trials import (
+    HISTORY,
+    OVERRIDES,
+    THREADS,
+    best_trial,
+    complete_trials,
+    finished_trials,
+)
 from pipeline.system import cli
 from pipeline.system.errors import UserError, nearest
 from pipeline.system.files import TEMPORARY, write_text
@@ -27,19 +35,20 @@ from pipeline.system.processor import cpu
 from pipeline.training.history import best_epoch
 
 
-def promote(folder: Path, name: str, database: str = "") -> Path:
-    """Write the preset of the best trial of a study.
+def promote(folder: Path, name: str, database: str = "", number: int | None = None) -> Path:
+    """Write the preset of a trial of a study.
 
     Args:
         folder: the folder of the study.
         name: the name of the study.
         database: a PostgreSQL address if the study is in a database, else "".
+        number: the number of a complete trial; None for the best one.
 
     Returns:
         The path of the preset, which composes to the trial's configuration.
 
     Raises:
-        UserError: when the study does not exist or has no best trial.
+        UserError: when the study does not exist, or has no best trial or no such complete trial.
     """
     if not database and not (folder / "journal").exists():
         names = sorted(path.parent.name for path in folder.parent.glob("*/journal"))
@@ -53,17 +62,30 @@ def promote(folder: Path, name: str, database: str = "") -> Path:
         raise UserError(f"no study {name!r} in the database") from None
     if missing := {"settings", "base"} - study.user_attrs.keys():
         raise store.damaged(f"the study has no {' and no '.join(sorted(missing))}")
+    trial = _choose(study, name, number)
+    if study.user_attrs["settings"]["replicates"]:
+        raise UserError(f"{name}: its trials differ only in their seeds, so none is the best")
+    threads = trial.user_attrs[THREADS]
+    base = merge_overrides(study.user_attrs["base"], [f"train.threads={threads}"])
+    overrides = merge_overrides(base, trial.user_attrs[OVERRIDES])
+    stem = f"best_{name}" if number is None else f"{name}_trial_{number}"
+    path = CONF / "experiment" / f"{stem}.yaml"
+    write_text(path, _preset(stem, overrides, _head(stem, study, trial)))
+    return path
+
+
+def _choose(study: optuna.Study, name: str, number: int | None) -> FrozenTrial:
+    """The trial of this number, or the best one."""
     best = best_trial(study)
     if best is None:
         raise UserError(f"{name}: no trial is complete")
-    if study.user_attrs["settings"]["replicates"]:
-        raise UserError(f"{name}: its trials differ only in their seeds, so none is the best")
-    threads = best.user_attrs[THREADS]
-    base = merge_overrides(study.user_attrs["base"], [f"train.threads={threads}"])
-    overrides = merge_overrides(base, best.user_attrs[OVERRIDES])
-    path = CONF / "experiment" / f"best_{name}.yaml"
-    write_text(path, _preset(path.stem, overrides, _head(path.stem, study, best)))
-    return path
+    if number is None:
+        return best
+    complete = {trial.number: trial for trial in complete_trials(study)}
+    if number not in complete:
+        numbers = ", ".join(map(str, sorted(complete)))
+        raise UserError(f"{name}: trial {number} is not complete; those that are: {numbers:.200}")
+    return complete[number]
 
 
 def _preset(name: str, overrides: list[str], head: str) -> str:
@@ -106,12 +128,13 @@ def _yaml(values: dict[str, Any]) -> str:
     return yaml.safe_dump(values, sort_keys=False)
 
 
-def _head(name: str, study: optuna.Study, best: FrozenTrial) -> str:
-    row = best_epoch(best.user_attrs[HISTORY])
-    seconds = best.duration.total_seconds() if best.duration else 0
-    threads = best.user_attrs[THREADS]
+def _head(name: str, study: optuna.Study, trial: FrozenTrial) -> str:
+    row = best_epoch(trial.user_attrs[HISTORY])
+    seconds = trial.duration.total_seconds() if trial.duration else 0
+    threads = trial.user_attrs[THREADS]
+    best = ", the best" if trial.number == study.best_trial.number else ""
     trials = len(finished_trials(study))
-    return f"""# Trial {best.number}, the best of {trials} trials in the sweep {study.study_name}.
+    return f"""# Trial {trial.number}{best} of {trials} trials in the sweep {study.study_name}.
 #
 #   dvc exp run -S experiment={name}
 #
@@ -125,13 +148,15 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("study", metavar="STUDY", help=f"the name of a folder in {SWEEPS_FOLDER}")
     parser.add_argument(
+        "--trial", type=int, metavar="NUMBER", help="a complete trial; without it, the best one"
+    )
+    parser.add_argument(
         "--storage", default="", metavar="ADDRESS", help="launcher.storage of the sweep"
     )
     arguments = parser.parse_args()
     with database_errors():
-        path = promote(
-            repository_root() / SWEEPS_FOLDER / arguments.study, arguments.study, arguments.storage
-        )
+        folder = repository_root() / SWEEPS_FOLDER / arguments.study
+        path = promote(folder, arguments.study, arguments.storage, arguments.trial)
     print(f"{path.relative_to(REPOSITORY)}: dvc exp run -S experiment={path.stem}")
     params = Path("params.yaml")
     if params.is_file():

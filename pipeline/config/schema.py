@@ -22,6 +22,7 @@ from pipeline.config.types import (
     Count,
     Epochs,
     Fraction,
+    Positive,
     Seconds,
     Section,
     Seed,
@@ -206,6 +207,8 @@ class Sweep(Section):
     workers: Annotated[int, Field(ge=1, le=1_000)]
     sampler: Target
     pruner: Target
+    timeout: Positive | None = None  # minutes
+    patience: Annotated[int, Field(ge=1)] | None = None  # trials
     max_failed_fraction: Share
     replicates: bool
     params: Annotated[dict[str, Any], Field(min_length=1)]

@@ -147,5 +147,10 @@ def _user_errors(part: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+    except ModuleNotFoundError as error:
+        # The lock leaves out packages that only some samplers need.
+        raise UserError(
+            f"sweep.{part}: it needs a package that is not installed: pip install {error.name}"
+        ) from None
     except Exception as error:
         raise UserError(f"sweep.{part}: {one_line(error)}") from None

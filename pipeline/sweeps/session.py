@@ -29,6 +29,7 @@ from pipeline.sweeps.trials import (
     best_trial,
     failed_trials,
     finished_trials,
+    reason_to_stop,
     too_many_failures,
 )
 from pipeline.system import cli, process
@@ -128,8 +129,8 @@ def _launch_until_done(plan: Plan, study: Study, task: Task) -> None:
     with show_progress(plan.store, plan.sweep, plan.total, table):
         launches = 0
         while (ended := len(finished_trials(study))) < plan.total:
-            if too_many_failures(study, plan.sweep):
-                return
+            if too_many_failures(study, plan.sweep) or reason_to_stop(study, plan.sweep):
+                break
             if reason := launch(plan.launcher, task):
                 print(reason, file=sys.stderr)
                 time.sleep(1)
@@ -139,6 +140,8 @@ def _launch_until_done(plan: Plan, study: Study, task: Task) -> None:
                     f"{plan.sweep.name}: workers keep dying without finishing a trial; "
                     f"last reason: {reason}"
                 )
+    if len(finished_trials(study)) < plan.total and (reason := reason_to_stop(study, plan.sweep)):
+        print(f"{plan.sweep.name}: {reason}")
 
 
 def _close(plan: Plan, study: Study, task: Task, status: str) -> None:

@@ -29,6 +29,7 @@ from pipeline.sweeps.trials import (
     is_discarded,
     params_key,
     params_of,
+    reason_to_stop,
     too_many_failures,
 )
 
@@ -48,13 +49,14 @@ def ask_trial(study: Study, space: Space, sweep: Sweep, session: str = "") -> op
         session: the id of the worker's session.
 
     Returns:
-        None if enough trials have ended, too many have failed, or the session was interrupted.
+        None if enough trials have ended, too many have failed, no more should start (see
+        `reason_to_stop`), or the session was interrupted.
     """
     while not study.is_stopped(session):
         with study.store.lock:
             requeue_stale(study)
             enough = len(finished_trials(study)) >= total_trials(space, sweep)
-            if enough or too_many_failures(study, sweep):
+            if enough or too_many_failures(study, sweep) or reason_to_stop(study, sweep):
                 return None
             if trial := _start_trial(study, space, sweep):
                 return trial

@@ -6,6 +6,7 @@ trial has the same parameters, or if its parameters could not be chosen.
 """
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import optuna
@@ -64,6 +65,44 @@ def too_many_failures(study: optuna.Study, sweep: Sweep) -> bool:
     failures, ended = len(failed_trials(study)), len(finished_trials(study))
     too_early = failures < _MIN_FAILURES and ended < sweep.trials and sweep.max_failed_fraction
     return not too_early and failures > sweep.max_failed_fraction * ended
+
+
+def reason_to_stop(study: optuna.Study, sweep: Sweep) -> str:
+    """Why no other trial should start, of `sweep.timeout` and `sweep.patience`; "" to go on.
+
+    It depends on the trials alone, so it is the same when a sweep is resumed.
+    """
+    if sweep.timeout is not None and minutes_of_trials(study) >= sweep.timeout:
+        return f"trials have run for {sweep.timeout:g} minutes, which is sweep.timeout"
+    best = best_trial(study)
+    if sweep.patience is not None and best is not None and best.datetime_complete:
+        later = [
+            trial
+            for trial in finished_trials(study)
+            if trial.datetime_complete and trial.datetime_complete > best.datetime_complete
+        ]
+        if len(later) >= sweep.patience:
+            return f"{len(later)} trials since trial {best.number} are no better: sweep.patience"
+    return ""
+
+
+def minutes_of_trials(study: optuna.Study) -> float:
+    """The time, in minutes, in which at least one trial ran.
+
+    A discarded trial does not count: Optuna has the time at which another worker discarded it,
+    which may be much later.
+    """
+    now = datetime.now()
+    ran = [
+        (trial.datetime_start, trial.datetime_complete or now)
+        for trial in finished_trials(study, running=True)
+        if trial.datetime_start
+    ]
+    total, end = timedelta(), datetime.min
+    for start, stop in sorted(ran):
+        total += max(stop - max(start, end), timedelta())
+        end = max(end, stop)
+    return total.total_seconds() / 60
 
 
 def is_discarded(trial: FrozenTrial) -> bool:

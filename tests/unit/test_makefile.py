@@ -92,9 +92,9 @@ def test_arguments_reach_the_command(folder: Path, arguments: list[str], command
 
 @pytest.mark.parametrize("interpreter", ["#!/nowhere/.venv/bin/python\n", ""])
 def test_environment_that_moved_is_made_again(folder: Path, interpreter: str) -> None:
-    assert "-m venv --clear" not in make(folder, "--dry-run", "repro").stdout
+    assert "pipeline/setup.py .venv" not in make(folder, "--dry-run", "repro").stdout
     (folder / ".venv/bin/dvc").write_text(interpreter)
-    assert "-m venv --clear" in make(folder, "--dry-run", "repro").stdout
+    assert "pipeline/setup.py .venv" in make(folder, "--dry-run", "repro").stdout
 
 
 def test_targets_are_listed(folder: Path) -> None:

@@ -27,7 +27,7 @@ ROW = {"epoch": 2, "val_accuracy": 0.75, "val_loss": 0.5}
 
 
 def test_help_says_where_the_study_is(tmp_path: Path) -> None:
-    assert_help("promote", tmp_path, "STUDY", "--storage")
+    assert_help("promote", tmp_path, "STUDY", "--trial", "--storage")
 
 
 def test_missing_study_is_a_usage_error(tmp_path: Path) -> None:
@@ -84,6 +84,24 @@ def test_preset_composes_to_the_best_trial(sweeps: Path, conf: Path) -> None:
     head = path.read_text()
     assert f"# Trial {study.best_trial.number}, the best of 3 " in head
     assert "# Validation accuracy: 0.75, loss 0.5, at epoch 2" in head
+
+
+def test_any_complete_trial_can_be_promoted(sweeps: Path, conf: Path) -> None:
+    study = study_of(sweeps)
+    for value, width in ((0.5, 4), (0.75, 7)):
+        end_trial(study, value, [f"model.width={width}"])
+    study.tell(study.ask(), state=TrialState.PRUNED)
+    path = promote(sweeps / "digits", "digits", number=0)
+    assert path == conf / "experiment/digits_trial_0.yaml"
+    assert path.read_text().splitlines()[1] == "# Trial 0 of 3 trials in the sweep digits."
+    chosen = compose(["experiment=digits_trial_0"], conf=conf).settings()
+    assert chosen == compose([*BASE, "train.threads=2", "model.width=4"]).settings()
+    pruned = study.trials[-1].number
+    complete = f"0, {study.best_trial.number}"
+    for number in (pruned, 99, -1):
+        message = rf"^digits: trial {number} is not complete; .*: {complete}$"
+        with pytest.raises(UserError, match=message):
+            promote(sweeps / "digits", "digits", number=number)
 
 
 def test_similar_name_of_a_study_is_suggested(sweeps: Path) -> None:

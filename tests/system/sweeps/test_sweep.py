@@ -200,6 +200,19 @@ def test_sweep_survives_the_loss_of_the_tracking_server(project: Project, tmp_pa
         assert [path for path in files if secret.encode() in path.read_bytes()] == []
 
 
+def test_sweep_ends_when_trials_are_no_better(project: Project) -> None:
+    again = command(
+        *("sweep.name=patient", "sweep.trials=60", "sweep.patience=3", "sweep.workers=1"),
+        "sweep.params={model.width: 'range(4, 9)', model.activation: 'choice(relu, tanh, elu)'}",
+    )
+    output = project.run(*again)
+    assert re.search(r"patient: 3 trials since trial \d+ are no better: sweep.patience", output)
+    ended = finished(project, "patient")
+    assert 4 <= len(ended) < 15
+    assert "\ntrial " not in project.run(*again)
+    check(project, "patient", len(ended))
+
+
 def test_seeds_are_replicates(project: Project) -> None:
     output = project.run("python", "-m", "pipeline.sweep", "sweep=seeds", "sweep.trials=3")
     assert "standard deviation" in output

@@ -130,6 +130,8 @@ def test_every_number_has_an_upper_bound(section: str, key: str) -> None:
         ("metric", "test_accuracy"),
         ("workers", 0),
         ("max_failed_fraction", 1.1),
+        ("timeout", 0),
+        ("patience", 0),
         ("params", {}),
         ("pruner", {"percentile": 50.0}),
     ],

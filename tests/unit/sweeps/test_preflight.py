@@ -34,7 +34,7 @@ def test_preset_with_other_data_is_refused() -> None:
             {"_target_": "optuna.samplers.GridSampler", "search_space": {"train.epochs": [1]}},
             "not found in the given grid",
         ),
-        ({"_target_": "optuna.samplers.CmaEsSampler", "n_startup_trials": 4}, "cmaes"),
+        ({"_target_": "optuna.samplers.CmaEsSampler", "n_startup_trials": 4}, "pip install cmaes"),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -135,7 +135,9 @@ def test_settings_are_recorded_in_a_new_study(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"trials": 3}, {"workers": 1}, {"max_failed_fraction": 0.1}], ids=str
+    "changes",
+    [{"trials": 3}, {"workers": 1}, {"timeout": 5}, {"patience": 3}, {"max_failed_fraction": 0.1}],
+    ids=str,
 )
 def test_setting_that_changes_no_trial_may_differ(store: Store, changes: dict[str, Any]) -> None:
     check(store)

@@ -90,6 +90,30 @@ def test_large_space_counts_as_infinite() -> None:
     assert large.combinations is None
 
 
+@pytest.mark.parametrize("text", ["1000.5", "many", "3e999"])
+def test_of_many_numbers_the_least_and_the_greatest_are_composed(text: str) -> None:
+    numbers = ",".join(str(number) for number in range(1, 401))
+    space = parse_space(
+        sweep_with(
+            {
+                "train.epochs": f"choice({numbers})",
+                "train.patience": {"when": "train.epochs=7", "space": "5"},
+            }
+        )
+    )
+    composed = [overrides for _, overrides in space.boundary_configs()]
+    assert sorted(composed) == [
+        ["train.epochs=1"],
+        ["train.epochs=400"],
+        ["train.epochs=7", "train.patience=5"],
+    ]
+    # Another type is composed too, and with a value that is no number all are.
+    space = parse_space(sweep_with({"train.epochs": f"choice({numbers},{text})"}))
+    composed = [overrides for _, overrides in space.boundary_configs()]
+    assert len(composed) == (3 if text == "1000.5" else 401)
+    assert any("1000.5" in o[0] or text in o[0] or "inf" in o[0] for o in composed)
+
+
 def test_boundary_values_are_the_ends_of_ranges_and_every_choice() -> None:
     space = parse_space(
         sweep_with(

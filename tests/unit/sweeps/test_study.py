@@ -2,18 +2,23 @@
 
 from collections import Counter
 from contextlib import nullcontext
+from datetime import datetime, timedelta
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
+from pipeline.config.schema import Sweep
 from pipeline.sweeps.parsing import parse_space
-from pipeline.sweeps.storage import Store
+from pipeline.sweeps.storage import Store, Study
 from pipeline.sweeps.study import ask_trial, requeue_stale
 from pipeline.sweeps.trials import (
     DISCARDED,
     FAILURE,
     WORKER_DIED,
     finished_trials,
+    minutes_of_trials,
+    reason_to_stop,
 )
 from tests.helpers.configs import changed
 from tests.helpers.studies import TPE, finished_params, random_sweep, run_trials, run_workers
@@ -61,6 +66,48 @@ def test_trial_fails_after_killing_its_worker_too_often(store: Store) -> None:
     [trial] = finished_trials(store.open())
     assert trial.state == TrialState.FAIL
     assert "died 11 times" in trial.user_attrs[FAILURE]
+
+
+def test_sweep_ends_when_trials_are_no_better(store: Store) -> None:
+    sweep = random_sweep(90, **{"train.epochs": "range(1, 200)"})
+    study, space = store.open(), parse_space(sweep)
+    for value in (0.5, 0.9, 0.8, 0.7):
+        study.tell(_asked(study, sweep), value)
+    assert ask_trial(study, space, changed(sweep, patience=2)) is None
+    assert reason_to_stop(study, changed(sweep, patience=2)).startswith("2 trials since trial 1 ")
+    study.tell(_asked(study, changed(sweep, patience=3)), 0.95)
+    assert reason_to_stop(study, changed(sweep, patience=1)) == ""
+    # A failed trial is no better.
+    study.tell(_asked(study, changed(sweep, patience=1)), state=TrialState.FAIL)
+    assert ask_trial(study, space, changed(sweep, patience=1)) is None
+
+
+def _asked(study: Study, sweep: Sweep) -> optuna.Trial:
+    trial = ask_trial(study, parse_space(sweep), sweep)
+    assert trial is not None
+    return trial
+
+
+def test_sweep_ends_after_its_time_in_which_trials_ran(store: Store) -> None:
+    """Parallel trials count once; pauses between sessions and lost trials do not count."""
+    study = store.open()
+    start = datetime(2020, 1, 1)
+    for begin, end, attributes in (
+        (0, 10, {}),
+        (5, 15, {}),
+        (6, 7, {}),
+        (100, 105, {}),
+        (20, 90, {DISCARDED: "its worker died"}),
+    ):
+        trial = optuna.trial.create_trial(value=0.5, user_attrs=attributes)
+        trial.datetime_start = start + timedelta(minutes=begin)
+        trial.datetime_complete = start + timedelta(minutes=end)
+        study.add_trial(trial)
+    assert minutes_of_trials(study) == 20
+    sweep = random_sweep(90, **{"train.epochs": "range(1, 200)"})
+    assert ask_trial(study, parse_space(sweep), changed(sweep, timeout=20)) is None
+    assert "20 minutes" in reason_to_stop(study, changed(sweep, timeout=20))
+    assert ask_trial(study, parse_space(sweep), changed(sweep, timeout=20.5))
 
 
 def test_running_trial_is_stale_once_its_worker_has_released_it(store: Store) -> None:
