@@ -24,6 +24,7 @@ from pipeline.sweeps.storage import AskTellStudy, Study
 from pipeline.sweeps.task import SWEEPS_FOLDER
 from pipeline.system.errors import UserError, one_line
 
+_MANY_CONFIGS = 100  # to check in silence: a hundred takes two seconds
 _STARTUP_TRIALS = 10  # Optuna's default, for samplers whose settings do not give it
 
 
@@ -36,7 +37,10 @@ def check_space(space: Space, sweep: Sweep, base: list[str], conf: Path = CONF) 
     source = f"{conf.name}/sweep: {sweep.name}"
     shared = compose(base, conf=conf)
     seed = None
-    for parameter, overrides in space.boundary_configs():
+    configs = list(space.boundary_configs())
+    if len(configs) > _MANY_CONFIGS:
+        print(f"{sweep.name}: checking {len(configs)} configurations before the first trial")
+    for parameter, overrides in configs:
         trial = " ".join(overrides)
         try:
             cfg = compose(merge_overrides(base, overrides), conf=conf, source=source)

@@ -20,6 +20,15 @@ def test_ready_sweep_is_valid(name: str) -> None:
     check_space(parse_space(sweep), sweep, [])
 
 
+def test_long_check_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = ",".join(str(number) for number in range(1, 121))
+    checked_space({"train.epochs": f"choice({numbers})"})
+    assert capsys.readouterr().out == ""
+    with pytest.raises(UserError, match=r"^train.epochs: .*should be a valid integer"):
+        checked_space({"train.epochs": f"choice({numbers},many)"})
+    assert "checking 121 configurations" in capsys.readouterr().out
+
+
 def test_preset_with_other_data_is_refused() -> None:
     sweep = sweep_with({"experiment": "choice(default, debug)"})
     with pytest.raises(UserError, match=r"experiment .*changes data"):
