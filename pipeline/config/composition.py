@@ -32,13 +32,15 @@ from pipeline.config.overrides import (
 )
 from pipeline.config.paths import CONF, config_groups, git_hint, options_of
 from pipeline.config.presets import PRESET, left_out
-from pipeline.config.schema import CHANGES, CHOICES, VERSIONS, Config, SweepConfig
+from pipeline.config.schema import CHANGES, CHOICES, VERSIONS, Config, Sweep, SweepConfig
 from pipeline.config.targets import arguments_of
+from pipeline.config.types import Section
 from pipeline.config.validation import validate
 from pipeline.system.errors import UserError, nearest, one_line
 from pipeline.system.versions import library_versions
 
 COMMAND_LINE = "the command line"
+_SECTIONS: dict[str, type[Section]] = {"sweep": Sweep}  # those with keys that a file may leave out
 _HYDRA_ERRORS = (HydraException, OmegaConfBaseException, ValueError)
 
 
@@ -262,7 +264,9 @@ def _new_arguments(base: list[str], values: list[str], origin: Origin, failure: 
         if key.startswith(f"{VALUES}."):
             raise UserError(f"{value} ({source}): leave out `{VALUES}.`, which is for params.yaml")
         target = config[parent].get("_target_", "") if parent in config else ""
-        arguments = arguments_of(target) if isinstance(target, str) else None
+        arguments = _SECTIONS.get(parent) or (
+            arguments_of(target) if isinstance(target, str) else None
+        )
         if arguments and part in arguments.model_fields and key == f"{parent}.{part}":
             new.add(key)
             continue

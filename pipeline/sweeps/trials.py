@@ -73,7 +73,7 @@ def reason_to_stop(study: optuna.Study, sweep: Sweep) -> str:
     It depends on the trials alone, so it is the same when a sweep is resumed.
     """
     if sweep.timeout is not None and minutes_of_trials(study) >= sweep.timeout:
-        return f"trials have run for {sweep.timeout:g} minutes, which is sweep.timeout"
+        return f"ended by sweep.timeout: trials have run for {sweep.timeout:g} minutes"
     best = best_trial(study)
     if sweep.patience is not None and best is not None and best.datetime_complete:
         later = [
@@ -82,7 +82,8 @@ def reason_to_stop(study: optuna.Study, sweep: Sweep) -> str:
             if trial.datetime_complete and trial.datetime_complete > best.datetime_complete
         ]
         if len(later) >= sweep.patience:
-            return f"{len(later)} trials since trial {best.number} are no better: sweep.patience"
+            ended = f"the {len(later)} trials that ended after trial {best.number}"
+            return f"ended by sweep.patience: {ended} are no better"
     return ""
 
 

@@ -19,8 +19,6 @@ trials: 12
 workers: 2
 sampler: {_target_: optuna.samplers.RandomSampler, seed: 0}
 pruner: {_target_: optuna.pruners.PercentilePruner, percentile: 20.0, n_startup_trials: 2}
-timeout: null
-patience: null
 max_failed_fraction: 0.6
 replicates: false
 params:

@@ -203,7 +203,10 @@ def test_sweep_survives_the_loss_of_the_tracking_server(project: Project, tmp_pa
 def test_sweep_ends_when_trials_are_no_better(project: Project) -> None:
     again = command("sweep.name=patient", "sweep.trials=60", "sweep.patience=3", "sweep.workers=1")
     output = project.run(*again)
-    assert re.search(r"patient: 3 trials since trial \d+ are no better: sweep.patience", output)
+    ended_by = (
+        r"patient: ended by sweep.patience: the 3 trials that ended after trial \d+ are no better"
+    )
+    assert re.search(ended_by, output)
     ended = finished(project, "patient")
     assert 4 <= len(ended) < 60
     assert "\ntrial " not in project.run(*again)

@@ -74,7 +74,8 @@ def test_sweep_ends_when_trials_are_no_better(store: Store) -> None:
     for value in (0.5, 0.9, 0.8, 0.7):
         study.tell(_asked(study, sweep), value)
     assert ask_trial(study, space, changed(sweep, patience=2)) is None
-    assert reason_to_stop(study, changed(sweep, patience=2)).startswith("2 trials since trial 1 ")
+    reason = reason_to_stop(study, changed(sweep, patience=2))
+    assert reason.endswith(": the 2 trials that ended after trial 1 are no better")
     study.tell(_asked(study, changed(sweep, patience=3)), 0.95)
     assert reason_to_stop(study, changed(sweep, patience=1)) == ""
     # A failed trial is no better.
