@@ -140,11 +140,15 @@ learn: $(READY)  ## run the lessons of docs/learn and write their results: make 
 	@python -m pipeline.learn $(LESSON)
 
 STUDIES = $(patsubst .sweeps/%/journal,%,$(wildcard .sweeps/*/journal))
-$(if $(call asked,promote),$(if $(STUDY),,$(error name a study: make promote STUDY=depth; \
-	$(if $(STUDIES),there are: $(STUDIES),there is none yet: make sweep))))
+$(foreach verb,promote replicate,$(if $(call asked,$(verb)),$(if $(STUDY),,$(error name a study: make $(verb) STUDY=depth; \
+	$(if $(STUDIES),there are: $(STUDIES),there is none yet: make sweep)))))
 .PHONY: promote
 promote: $(READY)  ## make a preset from a sweep's best trial: make promote STUDY=depth [TRIAL=7]
 	python -m pipeline.promote $(STUDY) $(if $(TRIAL),--trial $(TRIAL))
+
+.PHONY: replicate
+replicate: $(READY)  ## train a sweep's best trials with new seeds: make replicate STUDY=depth [BEST=3] [SEEDS=5]
+	python -m pipeline.replicate $(STUDY) $(if $(BEST),--best $(BEST)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 ##@ Browse and reload
 

@@ -9,6 +9,7 @@ from mlflow.entities import Run
 from pipeline.comparison.result import VALIDATION, Result, as_settings
 from pipeline.system.files import sha256
 from pipeline.tracking.lookup import runs_named, runs_of_file
+from pipeline.tracking.run import EVALUATED, TRAINED
 from pipeline.tracking.store import mlflow_errors
 from pipeline.tracking.tags import DATA_DIGEST, MODEL_ID
 from pipeline.training.history import COLUMNS, Row
@@ -47,13 +48,14 @@ def _result(run: Run, name: str) -> Result:
                 rows.setdefault(metric.step, {"epoch": metric.step})[column] = metric.value
     history = [row for _, row in sorted(rows.items()) if row.keys() >= VALIDATION]
     test = {key: value for key, value in run.data.metrics.items() if key.startswith("test_")}
-    status = run.info.status.lower()
+    complete = run.info.status == EVALUATED
+    status = "not evaluated" if run.info.status == TRAINED else run.info.status.lower()
     return Result(
         name,
         as_settings(run.data.params),
         history,
         test,
-        state=status if status != "finished" else "" if history else "no results",
+        state=status if not complete else "" if history else "no results",
         model=f"runs:/{run.info.run_id}/model" if MODEL_ID in run.data.tags else "",
         data=run.data.tags.get(DATA_DIGEST, ""),
     )

@@ -267,7 +267,7 @@ def _new_arguments(base: list[str], values: list[str], origin: Origin, failure: 
         arguments = _SECTIONS.get(parent) or (
             arguments_of(target) if isinstance(target, str) else None
         )
-        if arguments and part in arguments.model_fields and key == f"{parent}.{part}":
+        if arguments and part in arguments.key_names() and key == f"{parent}.{part}":
             new.add(key)
             continue
         valid = names if parent else sorted({*names, *config_groups(origin.conf)} - {"hydra"})

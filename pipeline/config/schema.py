@@ -207,6 +207,8 @@ class Sweep(Section):
     workers: Annotated[int, Field(ge=1, le=1_000)]
     sampler: Target
     pruner: Target
+    enqueue: list[dict[str, Any]] = Field([{}])  # values of the first trials, by key
+    from_: Slug | None = Field(None, alias="from")  # a study whose trials are taken over
     timeout: Positive | None = None  # minutes
     patience: Annotated[int, Field(ge=1)] | None = None  # trials
     max_failed_fraction: Share

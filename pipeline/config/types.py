@@ -11,6 +11,11 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
+    @classmethod
+    def key_names(cls) -> list[str]:
+        """The keys of the section. A field whose key is a word of Python's has another name."""
+        return [field.alias or name for name, field in cls.model_fields.items()]
+
 
 def _is_mapping(value: Any) -> Any:
     if not isinstance(value, dict):

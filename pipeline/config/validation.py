@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from pipeline.config.schema import Config, SweepConfig
 from pipeline.config.targets import arguments_of
+from pipeline.config.types import Section
 from pipeline.system.errors import UserError, nearest, one_line
 from pipeline.system.redaction import redact
 
@@ -74,4 +75,5 @@ def _names_at(schema: Any, path: list[str], values: Any) -> list[str]:
     target = values.get(path[0], {}).get("_target_") if path else None
     if isinstance(target, str):
         schema = arguments_of(target) or schema
-    return list(getattr(schema, "model_fields", {}))
+    is_section = isinstance(schema, type) and issubclass(schema, Section)
+    return schema.key_names() if is_section else list(getattr(schema, "model_fields", {}))

@@ -43,7 +43,14 @@ def _from_mapping(given: Mapping[Any, Any], whole: bool) -> str:
         return ""
     kind = " ".join(str(given.get(key, "")) for key in ("type", "distribution", "sampling")).lower()
     log = "log" in kind or given.get("log") is True
-    return _interval(f"{low}, {high}", log, whole or "int" in kind)
+    form = _interval(f"{low}, {high}", log, whole or "int" in kind)
+    if (
+        isinstance(low, int)
+        and isinstance(high, int)
+        and not (whole or re.search("int|float", kind))
+    ):
+        form += f", or {_interval(f'{low}, {high}', log, whole=True)} for whole numbers"
+    return form
 
 
 def _from_call(function: str, arguments: str, whole: bool) -> str:

@@ -36,9 +36,10 @@ from optuna.distributions import (
 
 from pipeline.config.overrides import key_of, parse_overrides, to_grammar
 from pipeline.config.paths import CONF, options_of
+from pipeline.config.presets import PRESET
 from pipeline.config.schema import Sweep
 from pipeline.sweeps.forms import working_form
-from pipeline.sweeps.space import Parameter, Space, Value
+from pipeline.sweeps.space import SEED, Parameter, Space, Value
 from pipeline.system.errors import UserError, nearest, one_line
 
 # Keys that all trials share, so a sweep cannot set them. Trials must use the same data and threads
@@ -127,10 +128,11 @@ def _sets(key: str, other: str, conf: Path) -> bool:
 
 def _check_seeds(space: Space, replicates: bool, source: str) -> None:
     for parameter in space.searched:
-        if replicates and parameter.target != "train.seed":
-            raise UserError(f"{parameter.key} ({source}): replicates may vary only train.seed")
-        if not replicates and parameter.target == "train.seed":
-            raise UserError(f"train.seed ({source}): {NO_SEED}")
+        if replicates and parameter.target not in (SEED, PRESET):
+            only = f"replicates may vary only {SEED} and {PRESET}"
+            raise UserError(f"{parameter.key} ({source}): {only}")
+        if not replicates and parameter.target == SEED:
+            raise UserError(f"{SEED} ({source}): {NO_SEED}")
 
 
 def _check_condition(

@@ -13,10 +13,10 @@ from pipeline.config.paths import repository_root
 from pipeline.config.schema import Config, Launcher, Sweep, SweepConfig
 from pipeline.sweeps.parsing import drop_overridden, parse_space
 from pipeline.sweeps.preflight import check_space, dry_run
-from pipeline.sweeps.space import Space
+from pipeline.sweeps.space import Params, Space
 from pipeline.sweeps.storage import Store
-from pipeline.sweeps.study import total_trials
 from pipeline.sweeps.task import SWEEPS_FOLDER
+from pipeline.sweeps.warm_start import starting_points
 from pipeline.system.errors import UserError
 from pipeline.system.processor import usable_cores
 
@@ -33,6 +33,7 @@ class Plan:
         space: the parameters of the sweep.
         base: the overrides that all trials share.
         cfg: the configuration that `base` composes to.
+        starting_points: the parameters of `sweep.enqueue`.
         threads: TensorFlow threads in each worker.
         store: where the study is kept.
     """
@@ -42,13 +43,9 @@ class Plan:
     space: Space
     base: list[str]
     cfg: Config
+    starting_points: list[Params]
     threads: int
     store: Store
-
-    @property
-    def total(self) -> int:
-        """The number of trials that the sweep will run."""
-        return total_trials(self.space, self.sweep)
 
     @property
     def results(self) -> Path:
@@ -66,25 +63,38 @@ def make_plan(arguments: Sequence[str], params: Path) -> Plan:
     Raises:
         UserError: for anything that would stop the sweep or its trials later.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are reported by `progress`
     arguments = [quote_text(text) for text in arguments]
     of_sweep = [text for text in arguments if key_of(text).split(".")[0] in _SECTIONS]
     shared = [text for text in arguments if text not in of_sweep]
-    settings = compose_sweep(of_sweep)
-    cfg = compose(shared, params)
-    base = with_params(params, shared)
-    threads = cfg.train.threads or _worker_threads(settings)
+    compose(shared, params)  # its errors say which values are from the params file
+    return plan_sweep(compose_sweep(of_sweep), with_params(params, shared), shared)
+
+
+def plan_sweep(settings: SweepConfig, base: list[str], shared: Sequence[str] = ()) -> Plan:
+    """Check a sweep.
+
+    Args:
+        settings: the settings of the sweep and of its launcher.
+        base: the overrides that all trials share.
+        shared: those of `base` that the command line has. They replace values of the sweep.
+
+    Raises:
+        UserError: for anything that would stop the sweep or its trials later.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are reported by `progress`
+    threads = compose(base).train.threads or _worker_threads(settings)
     base = merge_overrides(base, [f"train.threads={threads}"])
     sweep, launcher = drop_overridden(settings.sweep, shared), settings.launcher
     space = parse_space(sweep)
     check_space(space, sweep, base)
+    points = starting_points(sweep, space, base)
     dry_run(space, sweep)
     if launcher.storage and "://" not in os.environ.get("MLFLOW_TRACKING_URI", ""):
         raise UserError(
             "machines that share a study must share an MLflow server: set MLFLOW_TRACKING_URI"
         )
     store = Store(repository_root() / SWEEPS_FOLDER / sweep.name, sweep.name, launcher.storage)
-    return Plan(sweep, launcher, space, base, compose(base), threads, store)
+    return Plan(sweep, launcher, space, base, compose(base), points, threads, store)
 
 
 def _worker_threads(settings: SweepConfig) -> int:

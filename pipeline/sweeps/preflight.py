@@ -114,12 +114,11 @@ def check_same_study(
         UserError: naming the settings that differ.
     """
     settings = _settings(sweep, space, cfg, digest)
-    before = study.user_attrs.get("settings")
-    if before is None:
+    if not is_started(study):
         study.set_user_attr("id", uuid.uuid4().hex)
         study.set_user_attr("base", base)
         study.set_user_attr("settings", settings)  # last: it tells that all are set
-    elif before != settings:
+    elif (before := study.user_attrs["settings"]) != settings:
         keys = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
         changes = "; ".join(f"{k}: {before.get(k)} is now {settings.get(k)}" for k in keys[:5])
         raise UserError(
@@ -129,19 +128,35 @@ def check_same_study(
         )
 
 
+def is_started(study: Study) -> bool:
+    """Whether a study has recorded its settings."""
+    return "settings" in study.user_attrs
+
+
 def _settings(sweep: Sweep, space: Space, cfg: Config, digest: str) -> dict[str, object]:
     """Everything that the value of a trial, or the choice of its parameters, depends on."""
     of_sweep = {"metric", "direction", "params", "replicates", "sampler", "pruner"}
-    of_config = {"model", "augment", "optimizer", "schedule", "train"}
+    # Sweeps of earlier versions have no such settings.
+    of_sweep |= {"enqueue", "from_"} & {k for k in Sweep.model_fields if _is_changed(sweep, k)}
     values = {
-        **sweep.model_dump(include=of_sweep),
-        **cfg.model_dump(include=of_config, exclude={"train": {"threads"}}),
+        **sweep.model_dump(include=of_sweep, by_alias=True),
+        **trained_settings(cfg),
         # Included because a glob may match other files later.
         "space": {parameter.name: str(parameter.distribution) for parameter in space.searched},
         "data": digest,
     }
     settings: dict[str, object] = json.loads(json.dumps(flatten(values)))
     return settings
+
+
+def _is_changed(sweep: Sweep, field: str) -> bool:
+    return bool(getattr(sweep, field) != Sweep.model_fields[field].default)
+
+
+def trained_settings(cfg: Config) -> dict[str, object]:
+    """The settings of a configuration that decide what is trained, apart from its data."""
+    sections = {"model", "augment", "optimizer", "schedule", "train"}
+    return cfg.model_dump(include=sections, exclude={"train": {"threads"}})
 
 
 @contextmanager

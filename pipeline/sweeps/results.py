@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial
 from optuna.visualization import matplotlib as plots
 from scipy.stats import t
 
+from pipeline.config.presets import PRESET
 from pipeline.config.schema import Sweep
 from pipeline.evaluation.drawing import drawing, save_figure
 from pipeline.sweeps.progress import trial_line
@@ -29,9 +30,11 @@ from pipeline.sweeps.trials import (
     FAILURE,
     OVERRIDES,
     RUN,
+    TAKEN_OVER,
     best_trial,
     complete_trials,
     finished_trials,
+    replicates_by_mean,
 )
 from pipeline.system.files import write_csv, write_text
 
@@ -51,7 +54,7 @@ _LEAST_OF_BULK = 4  # values, of which outliers can be told
 def write_table(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) -> None:
     """Write trials.csv: a row for each trial that has ended."""
     names = [parameter.name for parameter in space.searched]
-    if rows := [_row(trial, sweep.metric, names) for trial in finished_trials(study)]:
+    if rows := [_row(trial, sweep, names) for trial in finished_trials(study)]:
         write_csv(folder / "trials.csv", rows)
 
 
@@ -66,8 +69,16 @@ def write_results(folder: Path, study: optuna.Study, sweep: Sweep, space: Space)
 
 
 def spread(study: optuna.Study) -> str:
+    """The spread of replicates: a line for each preset if there are several, best mean first."""
+    groups = replicates_by_mean(study)
+    if len(groups) == 1:
+        return spread_of(groups[0])
+    return "\n".join(f"{trials[0].params[PRESET]}: {spread_of(trials)}" for trials in groups)
+
+
+def spread_of(trials: Sequence[FrozenTrial]) -> str:
     """Mean and standard deviation of replicates, with a 95 % interval (Student, 1908)."""
-    values = np.array([trial.value for trial in complete_trials(study)], float)
+    values = np.array([trial.value for trial in trials], float)
     mean = f"mean {values.mean():.4f}"
     if len(values) < 2:
         return f"{mean}, one seed: no standard deviation"
@@ -95,21 +106,26 @@ def print_summary(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
     if best is None:
         print(f"{sweep.name}: no trial is complete")
     elif sweep.replicates:
-        print(f"{sweep.name}: {sweep.metric} {spread(study)}")
+        several = len(replicates_by_mean(study)) > 1
+        separator = "\n" if several else " "
+        print(f"{sweep.name}: {sweep.metric}{separator}{spread(study)}")
+        if several:
+            print(f"to make the one with the best mean a preset: make promote STUDY={sweep.name}")
     else:
         print(f"best is {trial_line(best, sweep.metric)}")
         print(f"table and plots: {folder}; to make it a preset: make promote STUDY={sweep.name}")
 
 
-def _row(trial: FrozenTrial, metric: str, names: list[str]) -> dict[str, Any]:
+def _row(trial: FrozenTrial, sweep: Sweep, names: list[str]) -> dict[str, Any]:
     return {
         "trial": trial.number,
         "state": trial.state.name,
-        metric: trial.value,
+        sweep.metric: trial.value,
         "epochs": trial.last_step,
         "seconds": round(trial.duration.total_seconds(), 3) if trial.duration else None,
         **{name: trial.params.get(name) for name in names},
         "failure": trial.user_attrs.get(FAILURE),
+        **({"taken_over": trial.user_attrs.get(TAKEN_OVER)} if sweep.from_ else {}),
         "run": trial.user_attrs.get(RUN),
     }
 

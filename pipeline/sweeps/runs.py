@@ -25,6 +25,7 @@ from pipeline.sweeps.trials import (
     FAILURE,
     HISTORY,
     OVERRIDES,
+    TAKEN_OVER,
     THREADS,
     WORKER_DIED,
     finished_trials,
@@ -275,6 +276,8 @@ def reconcile_runs(study: Study, task: Task) -> None:
             if run and run.info.status == "RUNNING" and died:
                 mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
     for trial in finished_trials(study):
+        if TAKEN_OVER in trial.user_attrs:
+            continue  # its run belongs to the other sweep
         _reconcile_trial(trial, runs.get(trial.number), task)
 
 

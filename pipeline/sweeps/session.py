@@ -17,12 +17,12 @@ from pipeline.data.splits import data_digest
 from pipeline.sweeps.data import prepare_data
 from pipeline.sweeps.launchers import launch
 from pipeline.sweeps.plan import Plan
-from pipeline.sweeps.preflight import check_same_study
+from pipeline.sweeps.preflight import check_same_study, is_started
 from pipeline.sweeps.progress import show_progress
 from pipeline.sweeps.results import best_trial_tags, print_summary, write_results, write_table
 from pipeline.sweeps.runs import close_sweep_run, open_sweep_run, reconcile_runs
 from pipeline.sweeps.storage import Study, database_errors
-from pipeline.sweeps.study import requeue_stale
+from pipeline.sweeps.study import requeue_stale, total_trials
 from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import (
     FAILURE,
@@ -32,6 +32,7 @@ from pipeline.sweeps.trials import (
     reason_to_stop,
     too_many_failures,
 )
+from pipeline.sweeps.warm_start import warm_start
 from pipeline.system import cli, process
 from pipeline.system.colour import print_warning
 from pipeline.system.errors import UserError
@@ -112,6 +113,9 @@ def _open(plan: Plan, study: Study, task: Task) -> Task:
     """Check that the study belongs to this sweep, and open the sweep's MLflow run."""
     # Several machines may start one study at the same time.
     with cli.signals_held(), plan.store.lock:
+        if not is_started(study):
+            points = plan.starting_points
+            warm_start(study, plan.sweep, plan.space, plan.base, task.digest, points)
         check_same_study(study, plan.sweep, plan.space, plan.cfg, task.digest, plan.base)
         try:
             run = open_sweep_run(plan.cfg, task.prepared, plan.sweep.name, study.user_attrs["id"])
@@ -123,12 +127,13 @@ def _open(plan: Plan, study: Study, task: Task) -> Task:
 
 def _launch_until_done(plan: Plan, study: Study, task: Task) -> None:
     """Launch workers repeatedly until enough trials have ended, or too many have failed."""
-    if plan.total < plan.sweep.trials:
-        print(f"{plan.sweep.name}: the space has only {plan.total} combinations")
+    total = total_trials(study, plan.space, plan.sweep)
+    if total < plan.sweep.trials:
+        print(f"{plan.sweep.name}: the space has only {total} combinations")
     table = partial(write_table, plan.results, sweep=plan.sweep, space=plan.space)
-    with show_progress(plan.store, plan.sweep, plan.total, table):
+    with show_progress(plan.store, plan.sweep, total, table):
         launches = 0
-        while (ended := len(finished_trials(study))) < plan.total:
+        while (ended := len(finished_trials(study))) < total:
             if too_many_failures(study, plan.sweep) or reason_to_stop(study, plan.sweep):
                 break
             if reason := launch(plan.launcher, task):
@@ -140,7 +145,7 @@ def _launch_until_done(plan: Plan, study: Study, task: Task) -> None:
                     f"{plan.sweep.name}: workers keep dying without finishing a trial; "
                     f"last reason: {reason}"
                 )
-    if len(finished_trials(study)) < plan.total and (reason := reason_to_stop(study, plan.sweep)):
+    if ended < total and (reason := reason_to_stop(study, plan.sweep)):
         print(f"{plan.sweep.name}: {reason}")
 
 

@@ -22,6 +22,7 @@ from pipeline.system.errors import UserError
 
 Value = None | bool | int | float | str
 Params = dict[str, Value]  # by the names of parameters
+SEED = "train.seed"  # the parameter that replicates vary
 MAX_COMBINATIONS = 10_000  # a larger space is treated as infinite
 _MAX_CHOICES = 20  # of numbers, to compose each; one takes 15 ms
 _MAX_BRANCHES = 200  # combinations of conditions that are checked before the first trial
@@ -69,6 +70,20 @@ class Parameter:
             return True
         key, values = self.condition
         return key in chosen and chosen[key] in values
+
+    def find(self, value: Value) -> Sequence[Value]:
+        """The value to try that equals a value of a configuration; [] if none does."""
+        if not isinstance(self.distribution, FloatDistribution):
+            if isinstance(self.values, range):  # it may be too long to walk through
+                return [value] if type(value) is int and value in self.values else []
+            return [v for v in self.values if v == value and type(v) is type(value)][:1]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return []
+        if self.distribution.step:
+            steps = [v for v in self.values if isinstance(v, float)]
+            return [v for v in steps if math.isclose(v, value, rel_tol=1e-9)][:1]
+        low, high = self.distribution.low, self.distribution.high
+        return [float(value)] if low <= value <= high else []
 
     def suggest(self, trial: Trial) -> Value:
         """Let Optuna choose a value."""

@@ -25,7 +25,7 @@ from pipeline.sweeps.locks import (
 )
 from pipeline.sweeps.trials import HOST, PROCESS
 from pipeline.system import process
-from pipeline.system.errors import UserError, describe_error, one_line
+from pipeline.system.errors import UserError, describe_error, nearest, one_line
 
 _STOPPED = "stopped "  # prefix of a study attribute; the id of the interrupted session follows
 
@@ -189,6 +189,32 @@ class Study(AskTellStudy):
         if free:
             lock.release()
         return free
+
+
+def find_study(folder: Path, name: str, database: str = "") -> Study:
+    """Open a study that has been started.
+
+    Args:
+        folder: the folder of its sweep.
+        name: its name.
+        database: a PostgreSQL address if it is in a database, else "".
+
+    Raises:
+        UserError: when it does not exist, or cannot be read.
+    """
+    if not database and not (folder / "journal").exists():
+        names = sorted(path.parent.name for path in folder.parent.glob("*/journal"))
+        raise UserError(f"no study {name!r} in {folder.parent}{nearest(name, names)}")
+    store = Store(folder, name, database)
+    try:
+        study = store.open()
+    except KeyError:
+        if not database:
+            raise store.damaged("it has no study") from None
+        raise UserError(f"no study {name!r} in the database") from None
+    if missing := {"settings", "base"} - study.user_attrs.keys():
+        raise store.damaged(f"the study has no {' and no '.join(sorted(missing))}")
+    return study
 
 
 @contextmanager

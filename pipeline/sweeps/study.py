@@ -24,12 +24,14 @@ from pipeline.sweeps.trials import (
     OVERRIDES,
     QUEUED_PARAMS,
     REQUEUED,
+    STARTING_POINT,
     WORKER_DIED,
     finished_trials,
     is_discarded,
     params_key,
     params_of,
     reason_to_stop,
+    taken_over_trials,
     too_many_failures,
 )
 
@@ -55,7 +57,7 @@ def ask_trial(study: Study, space: Space, sweep: Sweep, session: str = "") -> op
     while not study.is_stopped(session):
         with study.store.lock:
             requeue_stale(study)
-            enough = len(finished_trials(study)) >= total_trials(space, sweep)
+            enough = len(finished_trials(study)) >= total_trials(study, space, sweep)
             if enough or too_many_failures(study, sweep) or reason_to_stop(study, sweep):
                 return None
             if trial := _start_trial(study, space, sweep):
@@ -84,27 +86,33 @@ def requeue_stale(study: Study) -> None:
                 # Queue first, then discard: a kill between the two loses nothing.
                 if params and trial.number not in queued:
                     attributes = {QUEUED_PARAMS: params, REQUEUED: trial.number, DEATHS: deaths}
+                    if STARTING_POINT in trial.user_attrs:
+                        attributes[STARTING_POINT] = True
                     study.enqueue_trial(params, user_attrs=attributes)
                 study.set_attribute(trial, DISCARDED, WORKER_DIED)
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def total_trials(space: Space, sweep: Sweep) -> int:
-    """The number of trials: `sweep.trials`, or fewer if the space or a grid is smaller."""
+def total_trials(study: Study, space: Space, sweep: Sweep) -> int:
+    """The number of trials, with those taken over from another study.
+
+    It is `sweep.trials` and those taken over, or fewer if the space or a grid is smaller.
+    """
     grid = sweep.sampler.get("search_space", {})  # GridSampler's
     sizes = [len(space.combinations or ()), math.prod(map(len, grid.values())) if grid else 0]
-    return min([sweep.trials, *filter(None, sizes)])
+    return min([sweep.trials + len(taken_over_trials(study)), *filter(None, sizes)])
 
 
 def _start_trial(study: Study, space: Space, sweep: Sweep) -> optuna.Trial | None:
     """Start a trial with new parameters; None when enough have ended or are running."""
     repeated = 0
-    while len(finished_trials(study, running=True)) < total_trials(space, sweep):
+    while len(finished_trials(study, running=True)) < total_trials(study, space, sweep):
         earlier = study.get_trials(deepcopy=False)
-        study.sampler, study.pruner = make_strategy(sweep, len(earlier))
+        started = sum(trial.state != TrialState.WAITING for trial in earlier)
+        study.sampler, study.pruner = make_strategy(sweep, started)
         if repeated > _MAX_REPEATED:
             # A model-based sampler may suggest the same good values repeatedly.
-            study.sampler = random_sampler(sweep, len(earlier))
+            study.sampler = random_sampler(sweep, started)
         trial = study.start()
         try:
             overrides = space.overrides(partial(Parameter.suggest, trial=trial))

@@ -7,13 +7,15 @@ trial has the same parameters, or if its parameters could not be chosen.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from statistics import fmean
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config.schema import Sweep
-from pipeline.sweeps.space import Params
+from pipeline.sweeps.space import SEED, Params
 
 # The names of user attributes.
 DISCARDED = "discarded"  # why the trial was discarded
@@ -25,6 +27,8 @@ HOST = "host"  # the machine that runs it
 PROCESS = "process"  # the id of the process that runs it
 THREADS = "threads"  # number of TensorFlow threads
 QUEUED_PARAMS = "queued parameters"  # the parameters that it was queued with
+STARTING_POINT = "starting point"  # True: it is of sweep.enqueue, and is not pruned
+TAKEN_OVER = "taken over"  # the trial of another study that it is
 REQUEUED = "requeued"  # the number of the stale trial whose parameters it has
 DEATHS = "deaths"  # how many workers died while they ran these parameters
 
@@ -52,12 +56,32 @@ def failed_trials(study: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in finished_trials(study) if trial.state == TrialState.FAIL]
 
 
+def taken_over_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that came from the study of `sweep.from`."""
+    return [trial for trial in complete_trials(study) if TAKEN_OVER in trial.user_attrs]
+
+
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """The best trial; None if no trial is complete."""
     try:
         return study.best_trial
     except ValueError:
         return None
+
+
+def replicates_by_mean(study: optuna.Study) -> list[list[FrozenTrial]]:
+    """The complete trials grouped by all parameters but the seed; the best mean comes first."""
+    groups: dict[Sequence[Any], list[FrozenTrial]] = {}
+    for trial in complete_trials(study):
+        others = {name: value for name, value in trial.params.items() if name != SEED}
+        groups.setdefault(params_key(others), []).append(trial)
+    best_first = study.direction == StudyDirection.MAXIMIZE
+    return sorted(groups.values(), key=mean_value, reverse=best_first)
+
+
+def mean_value(trials: Sequence[FrozenTrial]) -> float:
+    """The mean of the values of complete trials."""
+    return fmean(float(trial.values[0]) for trial in trials)
 
 
 def too_many_failures(study: optuna.Study, sweep: Sweep) -> bool:
@@ -90,14 +114,14 @@ def reason_to_stop(study: optuna.Study, sweep: Sweep) -> str:
 def minutes_of_trials(study: optuna.Study) -> float:
     """The time, in minutes, in which at least one trial ran.
 
-    A discarded trial does not count: Optuna has the time at which another worker discarded it,
-    which may be much later.
+    A trial of another study does not count. Nor does a discarded trial: Optuna has the time at
+    which another worker discarded it, which may be much later.
     """
     now = datetime.now()
     ran = [
         (trial.datetime_start, trial.datetime_complete or now)
         for trial in finished_trials(study, running=True)
-        if trial.datetime_start
+        if trial.datetime_start and TAKEN_OVER not in trial.user_attrs
     ]
     total, end = timedelta(), datetime.min
     for start, stop in sorted(ran):

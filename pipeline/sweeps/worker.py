@@ -28,7 +28,15 @@ from pipeline.sweeps.runs import TrialRun
 from pipeline.sweeps.storage import Study
 from pipeline.sweeps.study import ask_trial
 from pipeline.sweeps.task import REPLACE, SWEEPS_FOLDER, Task
-from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, REQUEUED, RUN, THREADS
+from pipeline.sweeps.trials import (
+    FAILURE,
+    HISTORY,
+    OVERRIDES,
+    REQUEUED,
+    RUN,
+    STARTING_POINT,
+    THREADS,
+)
 from pipeline.system import process
 from pipeline.system.determinism import configure_tensorflow
 from pipeline.system.errors import UserError, describe_error
@@ -145,8 +153,14 @@ class _Reporter:
         self.trial.report(row[self.task.sweep.metric], epoch)
         if self.study.is_stopped(self.task.session):
             raise StoppedError
-        if epoch < self.run.cfg.train.epochs and not passed and self.trial.should_prune():
+        last = epoch == self.run.cfg.train.epochs
+        # A starting point is never pruned, but the pruner compares others with it.
+        if not last and not passed and self.trial.should_prune() and not self._is_kept:
             raise TrialPruned
+
+    @property
+    def _is_kept(self) -> bool:
+        return bool(self.trial.user_attrs.get(STARTING_POINT))
 
 
 def _train_trial(task: Task, study: Study, trial: Trial, run: TrialRun) -> Outcome:

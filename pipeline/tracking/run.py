@@ -15,6 +15,10 @@ from pipeline.tracking.store import CATCH_UP, mlflow_errors, set_tags
 from pipeline.tracking.tags import FAILURE, MODEL_DIGEST
 
 _BATCH = 1000  # metrics that MLflow takes at once
+TRAINED, EVALUATED = (
+    "SCHEDULED",
+    "FINISHED",
+)  # MLflow's statuses of a run without, with test results
 COMPOSED = "composed.yaml"  # the artifact of a run that has its whole configuration
 
 
@@ -55,7 +59,7 @@ class TrackedRun:
         self.attempt(lambda: self._log_history(rows))
 
     def close(self, status: str, failure: str = "") -> None:
-        """End the run as FINISHED, FAILED (with the reason as a tag) or KILLED."""
+        """End the run as TRAINED, EVALUATED, FAILED (with the reason as a tag) or KILLED."""
         if not self.run_id:
             return  # interrupted before the run was created
         if self._heartbeat:

@@ -31,7 +31,7 @@ from pipeline.tracking.names import (
     run_name,
     run_params,
 )
-from pipeline.tracking.run import COMPOSED, TrackedRun, find_run
+from pipeline.tracking.run import COMPOSED, EVALUATED, TRAINED, TrackedRun, find_run
 from pipeline.tracking.store import TrackingUnavailableError, connect, set_tags
 from pipeline.tracking.tags import (
     CHANGES,
@@ -151,7 +151,8 @@ def training_run(
 ) -> Iterator[TrainingRun]:
     """Open the run of a training, and close it at the end of the block.
 
-    The run ends as FINISHED, as KILLED if the block is interrupted, or as FAILED if it raises.
+    The run ends as SCHEDULED, because it is still to be evaluated, as KILLED if the block is
+    interrupted, or as FAILED if it raises.
     Signals are held while the block runs, so the block must call `cli.check_signals` regularly.
 
     Args:
@@ -160,7 +161,7 @@ def training_run(
         threads: number of TensorFlow threads.
         training_id: the id of the training. If it was interrupted, its run is resumed.
         resumable: whether the training still has checkpoints. If so, its run is resumed even if it
-            is finished, because DVC has not recorded the outputs yet.
+            is complete, because DVC has not recorded the outputs yet.
         init: the model file that the training starts from. The run that produced it becomes the
             parent.
     """
@@ -179,7 +180,7 @@ def training_run(
             failure = describe_error(error)
             run.attempt(lambda: run.close("FAILED", failure))
             raise
-        run.attempt(lambda: run.close("FINISHED"))
+        run.attempt(lambda: run.close(TRAINED))
 
 
 def _open_run(cfg: Config, training_id: str, resumable: bool) -> Run:
@@ -195,8 +196,8 @@ def _open_run(cfg: Config, training_id: str, resumable: bool) -> Run:
     )
     # Put unfinished runs first, whatever their start time: the clock may have been set back. The
     # sort is stable, so the newest unfinished run is the first.
-    begun.sort(key=lambda run: run.info.status == "FINISHED")
-    if begun and (begun[0].info.status != "FINISHED" or resumable):
+    begun.sort(key=lambda run: run.info.status in (TRAINED, EVALUATED))
+    if begun and (begun[0].info.status not in (TRAINED, EVALUATED) or resumable):
         client.update_run(begun[0].info.run_id, "RUNNING")
         return client.get_run(begun[0].info.run_id)
     experiment = mlflow.get_experiment_by_name(cfg.tracking.experiment)

@@ -18,7 +18,7 @@ from pipeline.system.files import sha256
 from pipeline.tracking.description import write_description
 from pipeline.tracking.inputs import log_input, mlflow_dataset
 from pipeline.tracking.registry import update_champion
-from pipeline.tracking.run import find_run
+from pipeline.tracking.run import EVALUATED, find_run
 from pipeline.tracking.store import (
     TrackingUnavailableError,
     connect,
@@ -79,6 +79,8 @@ def log_evaluation(
             write_description(run_id)
         for folder in folders:
             mlflow.MlflowClient().log_artifacts(run_id, str(folder), folder.name)
+        if run.info.status != EVALUATED:
+            mlflow.MlflowClient().update_run(run_id, EVALUATED)
         run = mlflow.MlflowClient().get_run(run_id)  # with what was logged just now
     line = _champion_line(cfg, prepared, path, run)
     return f"run {run.info.run_name} ({run_id})\n{line}"

@@ -31,4 +31,8 @@ UNREADABLE = {
     "not YAML": "stages: [",
     "a list": "- stages",
     "zeros": "\0" * 100,
+    "a conflict of git": WHOLE.replace(
+        "    cmd: python -m pipeline.train\n",
+        "<<<<<<< HEAD\n    cmd: python -m pipeline.train\n=======\n    cmd: train\n>>>>>>> other\n",
+    ),
 }

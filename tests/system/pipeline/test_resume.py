@@ -48,7 +48,7 @@ def test_training_that_is_stopped_is_marked_and_resumed(
     edited.write("params.yaml", params)
     edited.run("dvc", "repro", "compose")
     assert "resumed after epoch" in edited.run(*train)
-    assert _newest(edited) == ["FINISHED", 3, None]
+    assert _newest(edited) == ["SCHEDULED", 3, None], "it is not evaluated yet"
 
 
 def test_training_that_fails_gives_the_reason_in_one_line_and_in_its_run(edited: Project) -> None:

@@ -1,5 +1,6 @@
 """The preset of the best trial: what it composes to, and what the real stage trains with it."""
 
+import csv
 import json
 
 import pytest
@@ -102,3 +103,19 @@ def test_unknown_study_is_one_line(project: Project) -> None:
     assert output.startswith("error: no study 'digit'")
     assert "did you mean digits?" in output
     assert output.count("\n") == 1
+
+
+def test_best_trials_are_trained_again_with_other_seeds(project: Project) -> None:
+    made = ["make", "-o", ".venv/.requirements.txt.ready"]
+    output = project.run(*made, "replicate", "STUDY=digits", "BEST=2", "SEEDS=2")
+    lines = project.read(".sweeps/digits_replicates/results/spread.txt").splitlines()
+    assert [", 2 seeds" in line for line in lines] == [True, True]
+    assert lines[0] in output
+    with (project.folder / ".sweeps/digits_replicates/results/trials.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    assert sorted(row["train.seed"] for row in rows) == ["1", "1", "2", "2"]
+    assert {row["state"] for row in rows} == {"COMPLETE"}
+    output = project.run(*made, "promote", "STUDY=digits_replicates")
+    best = lines[0].partition(":")[0]
+    head = project.read("conf/experiment/best_digits_replicates.yaml")
+    assert f"# It is {best}: val_accuracy {lines[0].partition(': ')[2]}\n" in head

@@ -46,6 +46,13 @@ def test_runs_with_one_name_are_told_apart_by_their_ids() -> None:
 
 
 @pytest.mark.usefixtures("tracked")
+def test_run_that_is_only_trained_says_so() -> None:
+    log_run("trained", 0.5, "SCHEDULED")
+    [found] = find_runs("trained")
+    assert found.state == "not evaluated"
+
+
+@pytest.mark.usefixtures("tracked")
 def test_run_that_did_not_finish_says_so() -> None:
     log_run("bad", 0.5, "FAILED")
     [found] = find_runs("bad")

@@ -41,6 +41,14 @@ def test_form_of_another_tool_is_answered_with_one_that_works(
     checked_space({key: form})
 
 
+def test_both_forms_are_given_for_an_interval_between_whole_numbers() -> None:
+    with pytest.raises(UserError) as caught:
+        checked_space({"model.width": {"min": 16, "max": 256}})
+    forms = r"write interval(16, 256), or int(interval(16, 256)) for whole numbers, not "
+    assert forms in str(caught.value)
+    checked_space({"model.width": "int(interval(16, 256))"})
+
+
 def test_condition_with_a_misspelt_key_is_not_taken_for_an_interval() -> None:
     with pytest.raises(UserError, match="a condition is written"):
         checked_space({"model.depth": {"whn": "model=mlp", "space": "range(1, 3)"}})

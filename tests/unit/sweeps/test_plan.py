@@ -28,12 +28,6 @@ def test_plan_holds_the_sweep_and_what_all_trials_share(params: Path, tmp_path: 
     assert list(tmp_path.iterdir()) == [params], "nothing is written before the sweep starts"
 
 
-def test_trials_are_no_more_than_the_combinations(params: Path) -> None:
-    plan = make_plan(["sweep=seeds", "sweep.trials=100000"], params)
-    assert plan.space.combinations is not None
-    assert plan.total == len(plan.space.combinations) < 100_000
-
-
 @pytest.mark.parametrize(
     ("arguments", "threads"),
     [

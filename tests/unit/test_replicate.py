@@ -1,0 +1,18 @@
+"""What the command does is tested in tests/system, its plan in sweeps/test_replicates.py."""
+
+from pathlib import Path
+
+from tests.helpers.commands import assert_error, assert_help, assert_usage_error
+
+
+def test_help_says_what_is_written(tmp_path: Path) -> None:
+    assert_help("replicate", tmp_path, "STUDY", "--best", "--seeds", "conf/experiment/")
+
+
+def test_number_below_one_is_a_usage_error(tmp_path: Path) -> None:
+    message = "--best and --seeds need a number of 1 or more"
+    assert_usage_error("replicate", tmp_path, "depth", "--best", "0", message=message)
+
+
+def test_unknown_study_is_one_line(tmp_path: Path) -> None:
+    assert_error("replicate", tmp_path, "no-such-study", message="no study 'no-such-study' in ")
