@@ -81,7 +81,7 @@ def test_preset_composes_to_the_trial(project: Project) -> None:
     """Whatever the sweep varies: groups, values, lists, and keys that the base already sets."""
     code = """
 from pipeline.config.composition import compose
-from pipeline.promote import _preset
+from pipeline.sweeps.presets import _preset
 from pathlib import Path
 for n, overrides in enumerate((
     ["experiment=first_network", "data=mnist_sample", "train.threads=1"],
