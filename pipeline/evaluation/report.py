@@ -53,7 +53,7 @@ def write_report(
     write_csv(reports / "calibration.csv", bins)
     wrong = np.flatnonzero(predicted != test.labels)
     worst_first = np.argsort(-nll(probabilities, test.labels)[wrong], kind="stable")
-    with drawing():
+    with drawing(class_names):
         _draw_confusion(
             reports / "confusion.png", confusion(probabilities, test.labels), class_names
         )

@@ -69,7 +69,7 @@ def write_summary(reports: Path, summary: Summary) -> None:
     """Write corruptions.csv, the pictures, and report.html. Equal results give equal bytes."""
     rows = [{"corruption": kind, "accuracy": value} for kind, value in summary.robust.items()]
     write_csv(reports / "corruptions.csv", rows)
-    with drawing():
+    with drawing([layer.kind for layer in summary.network.layers]):
         illustrations = []
         for name, (figure, title, text, alt) in _figures(summary).items():
             save_figure(figure, reports / f"{name}.png")

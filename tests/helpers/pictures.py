@@ -1,5 +1,6 @@
 """Image files for tests."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,21 @@ def save_image(folder: Path, image: Image.Image, name: str = "image.png") -> Pat
     return folder / name
 
 
+@cache
+def _sample() -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The digits and their labels; to read them takes seconds."""
+    images, labels = mnist_data()
+    return images, labels
+
+
 def digits(count: int) -> NDArray[np.uint8]:
     """Handwritten digits of the installed sample, shape (count, 28, 28)."""
-    images, _ = mnist_data()
+    images, _ = _sample()
     return images[:: len(images) // count][:count].reshape(-1, 28, 28).astype(np.uint8)
 
 
 def write_digit(path: Path, digit: int) -> None:
     """Write the picture of a handwritten digit from the installed sample."""
-    images, labels = mnist_data()
+    images, labels = _sample()
     pixels = images[labels.tolist().index(digit)].reshape(28, 28).astype(np.uint8)
     Image.fromarray(pixels).save(path)

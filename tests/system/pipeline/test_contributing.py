@@ -16,7 +16,7 @@ from pipeline.config.composition import compose
 from pipeline.data.sample import sample_files
 from tests.helpers.docs import blocks
 from tests.helpers.pictures import DIGIT, save_image
-from tests.helpers.project import REPOSITORY, Project
+from tests.helpers.project import REPOSITORY, STAGES, Project
 from tests.helpers.shipped import PARAMS
 
 pytestmark = pytest.mark.slow
@@ -85,14 +85,35 @@ def test_there_is_a_recipe_for_each_kind_of_part() -> None:
     assert [title.split(" ", 2)[2] for title in RECIPES] == list(kinds)
 
 
+def test_all_recipes_work_together(project: Project) -> None:
+    """A data set, a model, an optimizer, an augmentation, a metric and a stage, in one run."""
+    for recipe in RECIPES.values():
+        if not followed(recipe):
+            follow(recipe, project)
+    check_code(project)
+    project.commit()
+    parts = "data: kmnist\nmodel: gamma\noptimizer: rmsprop\naugment: brightness\n"
+    project.write("params.yaml", f"{parts}set: {{train.epochs: 1}}\n")
+    assert set(project.repro()) == {*STAGES, "card"}
+    project.run("python", "-m", "pipeline.predict", "seven.png")
+    composed = "from pipeline.config.composition import compose_sweep; print(compose_sweep"
+    backend = project.python(f"{composed}(['launcher=background']).launcher.backend)")
+    assert backend == "background"
+
+
+def check_code(project: Project) -> None:
+    project.run("ruff", "check", ".")
+    project.run("ruff", "format", "--check", ".")
+    project.run("lint-imports")
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("title", RECIPES)
 def test_recipe_works(project: Project, title: str) -> None:
     if followed(RECIPES[title]):
         pytest.skip("this repository has followed the recipe")
     follow(RECIPES[title], project)
-    project.run("ruff", "check", ".")
-    project.run("ruff", "format", "--check", ".")
-    project.run("lint-imports")
+    check_code(project)
     for line in "".join(blocks(RECIPES[title], "sh")).splitlines():
         program, *words = shlex.split(line)
         made = ("-o", ".venv/.requirements.txt.ready") if program == "make" else ()

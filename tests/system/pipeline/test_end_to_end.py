@@ -28,6 +28,7 @@ def test_second_repro_runs_nothing(sample: Project) -> None:
     assert sample.repro() == ["compose"]
 
 
+@pytest.mark.long  # `verify` does the same in a clean folder
 def test_forced_repro_gives_the_same_bytes(edited: Project) -> None:
     assert edited.repro("--force") == STAGES
     assert edited.run("git", "diff", "dvc.lock") == ""
@@ -66,6 +67,7 @@ def replace(name: str, old: str, new: str) -> Edit:
             append("params.yaml", "set: {prepare: {seed: 1}}\n"),
             ["compose", "prepare", "train", "evaluate"],
             id="split seed",
+            marks=pytest.mark.long,
         ),
         pytest.param(
             replace("conf/data/mnist_sample.yaml", "mirrors: [", "mirrors: [/nowhere, "),
@@ -84,7 +86,10 @@ def replace(name: str, old: str, new: str) -> Edit:
         ),
         # The model stays the same, so DVC has nothing to evaluate.
         pytest.param(
-            append("pipeline/train.py", "# a line\n"), ["compose", "train"], id="a line of train.py"
+            append("pipeline/train.py", "# a line\n"),
+            ["compose", "train"],
+            id="a line of train.py",
+            marks=pytest.mark.long,
         ),
         pytest.param(
             append("pipeline/evaluate.py", "# a line\n"),
@@ -264,6 +269,7 @@ class_names: [top, middle, bottom]
     )
 
 
+@pytest.mark.long
 def test_letters_of_emnist_are_upright_and_named(edited: Project, tmp_path: Path) -> None:
     # A letter is a light bar across the image at its own height. EMNIST stores it as a column.
     rng = np.random.default_rng(0)

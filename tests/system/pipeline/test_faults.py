@@ -121,6 +121,7 @@ time.time_ns = lambda: real_ns() + jump.choice([-1, 0, 1]) * 10**16
 """
 
 
+@pytest.mark.long
 def test_clock_that_jumps(reference: Project, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(JUMPING_CLOCK)
     project = Project.copy(tmp_path / "project", PARAMS)

@@ -33,7 +33,11 @@ def test_killed_pipeline_ends_in_the_same_bytes_and_one_run(
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"]
+    ("number", "status"),
+    [
+        pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
+        pytest.param(signal.SIGINT, 130, id="Ctrl-C", marks=pytest.mark.long),
+    ],
 )
 def test_training_that_is_stopped_is_marked_and_resumed(
     edited: Project, number: signal.Signals, status: int

@@ -200,6 +200,7 @@ def test_sweep_survives_the_loss_of_the_tracking_server(project: Project, tmp_pa
         assert [path for path in files if secret.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.long
 def test_sweep_ends_when_trials_are_no_better(project: Project) -> None:
     again = command("sweep.name=patient", "sweep.trials=60", "sweep.patience=3", "sweep.workers=1")
     output = project.run(*again)
@@ -213,6 +214,7 @@ def test_sweep_ends_when_trials_are_no_better(project: Project) -> None:
     check(project, "patient", len(ended))
 
 
+@pytest.mark.long
 def test_seeds_are_replicates(project: Project) -> None:
     output = project.run("python", "-m", "pipeline.sweep", "sweep=seeds", "sweep.trials=3")
     assert "standard deviation" in output
