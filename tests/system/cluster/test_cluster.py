@@ -147,20 +147,20 @@ def test_sweep_survives_its_interruption_and_the_loss_of_a_host(
     head, *others = network
     with CLUSTERS[launcher](head, others) as address:
         where = [f"launcher={launcher}", f"launcher.address={address}", "sweep.workers=3"]
-        again = [launcher, *where, "sweep.trials=12"]
+        again = [launcher, *where, "sweep.trials=8"]
         process = servers.sweep(head, *again)
         servers.wait_until_within_trial(launcher, lost, process)
         process.send_signal(signal.SIGINT)
         assert process.wait(120) == 130, head.logs()
         complete = servers.python(OPEN.format(name=launcher, database=servers.database) + LEFT)
-        assert int(complete) < 12, "its workers release their trials"
+        assert int(complete) < 8, "its workers release their trials"
         process = servers.sweep(head, *again)
         servers.wait_until_within_trial(launcher, lost, process)
         getattr(lost, loss)()
         began = time.monotonic()
         assert process.wait(480) == 0, head.logs()
         print(f"{launcher}, {loss}: ended after {time.monotonic() - began:.0f} s")
-    servers.check(launcher, 12)
+    servers.check(launcher, 8)
     built = [host.name for host in others if list(host.folder.glob(".sweeps/.data/*/prepared"))]
     assert built == [host.name for host in others], "each built the data that it lacked"
 
@@ -176,14 +176,14 @@ def test_cluster_that_does_not_answer_is_one_line(network: list[Host], servers: 
 def test_sweeps_started_by_hand(network: list[Host], lost: Host, servers: Servers) -> None:
     """As SLURM starts them. One host is cut off, and returns after another has its trial."""
     others = network[1:]
-    each = [servers.sweep(host, "hand", "sweep.workers=1", "sweep.trials=8") for host in others]
+    each = [servers.sweep(host, "hand", "sweep.workers=1", "sweep.trials=6") for host in others]
     servers.wait_until_within_trial("hand", lost, each[0])
     lost.cut()
     for host, process in zip(others[:-1], each[:-1], strict=True):
         assert process.wait(480) == 0, host.logs()
     lost.mend()
     each[-1].wait(480)
-    servers.check("hand", 8)
+    servers.check("hand", 6)
 
 
 def test_sweep_resumes_when_its_database_is_back(network: list[Host], servers: Servers) -> None:

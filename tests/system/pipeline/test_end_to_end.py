@@ -78,6 +78,7 @@ def replace(name: str, old: str, new: str) -> Edit:
             append("params.yaml", "set: {evaluate: {worst_mistakes: 5}}\n"),
             ["compose", "evaluate"],
             id="a plot setting",
+            marks=pytest.mark.long,
         ),
         pytest.param(
             append("params.yaml", "set: {tracking: {run_name: again}}\n"),
@@ -136,6 +137,7 @@ def test_malformed_params_stop_the_pipeline_with_one_line(edited: Project) -> No
     assert "Traceback" not in output
 
 
+@pytest.mark.long
 def test_diffs_show_what_an_edit_changed(edited: Project) -> None:
     edited.write(
         "params.yaml", edited.read("params.yaml") + "set: {optimizer: {learning_rate: 0.02}}\n"

@@ -68,7 +68,12 @@ def files(project: Project) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(
     ("stage", "size"),
-    [("compose", 100), ("fetch", 100_000), ("prepare", 100_000), ("train", 2_000_000)],
+    [
+        ("compose", 100),
+        ("fetch", 100_000),
+        ("prepare", 100_000),
+        pytest.param("train", 2_000_000, marks=pytest.mark.long),
+    ],
 )
 def test_full_disk(reference: Project, project: Project, stage: str, size: int) -> None:
     whole = files(reference)

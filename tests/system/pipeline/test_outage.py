@@ -67,6 +67,7 @@ def test_training_survives_the_loss_of_the_tracking_server(
             assert runs(remote) == COMPLETE
 
 
+@pytest.mark.long
 def test_training_survives_a_locked_database(reference: Project, project: Project) -> None:
     project.run("python", "-c", "from pipeline.tracking.store import connect; connect('mnist')")
     with sqlite3.connect(project.folder / "mlflow.db", isolation_level=None) as holder:

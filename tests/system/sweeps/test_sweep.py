@@ -94,6 +94,7 @@ def _on_terminal(project: Project, *command: str) -> str:
     return shown.decode().replace("\r\n", "\n")
 
 
+@pytest.mark.long
 def test_other_settings_under_the_same_name_are_refused(project: Project) -> None:
     project.run(*command("sweep.name=asked", "sweep.trials=1"))
     for change in ("train.epochs=2", "model.activation=tanh", "prepare.seed=1"):
@@ -173,6 +174,7 @@ def _wait_for_trials(process: "subprocess.Popen[str]", count: int) -> None:
     raise AssertionError("".join(output))
 
 
+@pytest.mark.long
 def test_sweep_survives_the_loss_of_the_tracking_server(project: Project, tmp_path: Path) -> None:
     port, secret = server.free_port(), "-".join(["planted", "secret"])
     variables = server.variables(port)

@@ -81,7 +81,7 @@ export_forms(model, file, IMAGES, folder)
 """
 
 
-@pytest.mark.parametrize("name", ["cnn", "gru"])
+@pytest.mark.parametrize("name", ["cnn", pytest.param("gru", marks=pytest.mark.long)])
 def test_another_process_writes_the_same_bytes(tmp_path: Path, name: str) -> None:
     folder = exported(tmp_path, MODELS[name]())
     again = tmp_path / "again"
