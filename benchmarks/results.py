@@ -80,6 +80,8 @@ def table(results: Results) -> str:
     measured = results["configurations"]
     known = [name for name in CONFIGURATIONS if name in measured]
     machines: dict[str, list[str]] = {}
+    versions = sorted({str(row["versions"]) for row in measured.values()})
+    several = len(versions) > 1
     for name in [*known, *(name for name in measured if name not in CONFIGURATIONS)]:
         row = measured[name]
         shown = name if name == "default" else f"`{name}`"
@@ -87,11 +89,15 @@ def table(results: Results) -> str:
             f"| {shown} | {row['parameters']:,} | {row['epochs']} | {_accuracy(row)} "
             f"| {row['seeds']} | {row['seconds']:.0f} s |"
         )
-        machines.setdefault(f"{row['machine']}, {row['versions']}", []).append(shown)
+        machine = str(row["machine"])
+        if several:
+            machine += f", {row['versions']}"
+        machines.setdefault(machine, []).append(shown)
     # The machine of most rows needs no list of its rows.
     first, *others = sorted(machines, key=lambda machine: -len(machines[machine]))
     notes = [f"{', '.join(machines[machine])}: {machine}" for machine in others]
-    lines += ["", f"{'; '.join([first, *notes])}."]
+    shared = [] if several else versions
+    lines += ["", f"{'; '.join([first, *notes, *shared])}."]
     return "\n".join(lines)
 
 

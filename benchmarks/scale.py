@@ -55,7 +55,8 @@ def main() -> None:
                 cells += [f"{result['seconds']:.1f} s", f"{result['megabytes']:.0f} MB"]
             lines.append(f"| {' | '.join(cells)} |")
             print(lines[-1], flush=True)
-    head = f"# {(__doc__ or '').partition(chr(10))[0]}\n\n{(__doc__ or '').split(chr(10) * 2)[2]}"
+    title, _, text = (part.strip() for part in (__doc__ or "").split("\n\n"))
+    head = f"# {title.rstrip('.')}\n\n{text}"
     text = f"{head}\n\n{chr(10).join(lines)}\n\n{describe('numpy', 'tensorflow-cpu')}.\n"
     write_text(PAGE, text.replace(" Writes docs/benchmarks/scale.md.", ""))
 
