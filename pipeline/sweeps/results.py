@@ -24,6 +24,7 @@ from scipy.stats import t
 from pipeline.config.presets import PRESET
 from pipeline.config.schema import Sweep
 from pipeline.evaluation.drawing import drawing, save_figure
+from pipeline.sweeps.front import Point, draw_front
 from pipeline.sweeps.progress import trial_line
 from pipeline.sweeps.space import Space
 from pipeline.sweeps.trials import (
@@ -31,6 +32,7 @@ from pipeline.sweeps.trials import (
     OVERRIDES,
     RUN,
     TAKEN_OVER,
+    WEIGHTS,
     best_trial,
     complete_trials,
     finished_trials,
@@ -122,6 +124,7 @@ def _row(trial: FrozenTrial, sweep: Sweep, names: list[str]) -> dict[str, Any]:
         "state": trial.state.name,
         sweep.metric: trial.value,
         "epochs": trial.last_step,
+        "weights": trial.user_attrs.get(WEIGHTS),
         "seconds": round(trial.duration.total_seconds(), 3) if trial.duration else None,
         **{name: trial.params.get(name) for name in names},
         "failure": trial.user_attrs.get(FAILURE),
@@ -166,6 +169,15 @@ def _draw_all(
             _figure(plots.plot_param_importances(study, params=varied, target_name=name)),
             f"{sweep.name}: share of the differences that each explains, {len(complete)} trials",
         )
+    points = [
+        Point(trial.number, trial.user_attrs[WEIGHTS], float(trial.values[0]))
+        for trial in complete
+        if WEIGHTS in trial.user_attrs
+    ]
+    if len({point.weights for point in points}) > 1:
+        maximize = sweep.direction == "maximize"
+        title = f"{sweep.name}: {len(points)} complete trials by the size of their networks"
+        draw["pareto"] = lambda: draw_front(points, maximize, title, name)
     with drawing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its own plots experimental
         for file, make in draw.items():

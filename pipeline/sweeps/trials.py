@@ -25,6 +25,7 @@ RUN = "run"  # the id of its MLflow run; a trial has none if the store did not a
 HISTORY = "history"  # the metrics of its epochs
 HOST = "host"  # the machine that runs it
 PROCESS = "process"  # the id of the process that runs it
+WEIGHTS = "weights"  # how many weights and biases the network of a complete trial has
 THREADS = "threads"  # number of TensorFlow threads
 QUEUED_PARAMS = "queued parameters"  # the parameters that it was queued with
 STARTING_POINT = "starting point"  # True: it is of sweep.enqueue, and is not pruned

@@ -21,13 +21,14 @@ from pipeline.sweeps.trials import (
     STARTING_POINT,
     TAKEN_OVER,
     THREADS,
+    WEIGHTS,
     complete_trials,
     params_key,
     taken_over_trials,
 )
 from pipeline.system.errors import UserError, nearest
 
-_COPIED = (HISTORY, RUN, THREADS)  # attributes of a trial that is taken over
+_COPIED = (HISTORY, RUN, THREADS, WEIGHTS)  # attributes of a trial that is taken over
 
 
 def starting_points(sweep: Sweep, space: Space, base: list[str], conf: Path = CONF) -> list[Params]:

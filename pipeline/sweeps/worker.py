@@ -36,6 +36,7 @@ from pipeline.sweeps.trials import (
     RUN,
     STARTING_POINT,
     THREADS,
+    WEIGHTS,
 )
 from pipeline.system import process
 from pipeline.system.determinism import configure_tensorflow
@@ -60,6 +61,7 @@ class Outcome:
     state: TrialState
     value: float | None = None  # the metric at the best epoch
     failure: str = ""
+    weights: int | None = None  # number of weights and biases
     history: list[Row] = field(default_factory=list)
 
 
@@ -194,7 +196,8 @@ def _fit(task: Task, reporter: _Reporter, checkpoints: Checkpoints, init: Path |
         return Outcome(TrialState.PRUNED, history=reporter.history)
     if not math.isfinite(best[metric]):
         raise UserError(f"{metric} is {best[metric]}")
-    return Outcome(TrialState.COMPLETE, best[metric], history=reporter.history)
+    weights = trained.model.count_params()
+    return Outcome(TrialState.COMPLETE, best[metric], weights=weights, history=reporter.history)
 
 
 def _failed(error: Exception, history: list[Row]) -> Outcome:
@@ -205,6 +208,8 @@ def _record(task: Task, study: Study, trial: Trial, outcome: Outcome) -> None:
     """Tell the study how a trial ended."""
     if outcome.failure:
         trial.set_user_attr(FAILURE, outcome.failure)
+    if outcome.weights is not None:
+        trial.set_user_attr(WEIGHTS, outcome.weights)
     with task.store.lock:  # no other worker may restart the trial between the two calls
         trial.set_user_attr(HISTORY, outcome.history)
         study.tell(trial, outcome.value, outcome.state)

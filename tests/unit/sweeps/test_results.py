@@ -23,7 +23,7 @@ from pipeline.sweeps.results import (
 )
 from pipeline.sweeps.storage import Store, Study
 from pipeline.sweeps.study import ask_trial
-from pipeline.sweeps.trials import FAILURE, RUN
+from pipeline.sweeps.trials import FAILURE, RUN, WEIGHTS
 from tests.helpers.configs import changed
 from tests.helpers.studies import random_sweep
 
@@ -101,6 +101,20 @@ def test_plots_are_drawn_of_what_was_varied(study: Study, sweep: Sweep, tmp_path
     }
     for name, content in files.items():
         assert name.endswith(".csv") or content.startswith(b"\x89PNG")
+
+
+def test_front_is_drawn_when_networks_differ_in_size(
+    study: Study, sweep: Sweep, tmp_path: Path
+) -> None:
+    for sizes, drawn in (((9, 9), False), ((9, 9, 50), True)):
+        while len(study.trials) < len(sizes):
+            trial = ask_trial(study, parse_space(sweep), sweep)
+            assert trial is not None
+            trial.set_user_attr(WEIGHTS, sizes[trial.number])
+            study.tell(trial, 1.0)
+        write_results(tmp_path / "results", study, sweep, parse_space(sweep))
+        assert (tmp_path / "results/pareto.png").exists() == drawn
+        assert [row["weights"] for row in rows_of(tmp_path / "results")] == [*map(str, sizes)]
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(19, False), (20, True)])
