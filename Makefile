@@ -94,7 +94,7 @@ test-long: $(READY)  ## kill at random moments (KILLS=40 per stage), train every
 test-browser: $(READY)  ## the page to draw on, in a real Chromium (Debian, as root)
 	@{ command -v chromium && command -v chromedriver; } > /dev/null \
 		|| { apt-get update -q && apt-get install -qy --no-install-recommends chromium chromium-driver; }
-	python -m pytest -m browser
+	python -m pytest -m browser tests/system
 
 # This uses a separate environment, so .venv stays as it is.
 $(if $(call asked,test-cluster),$(if $(filter 0,$(shell id -u)),,$(error only root can make network \
@@ -105,7 +105,7 @@ test-cluster:  ## sweeps on three hosts in network namespaces: PostgreSQL, Dask,
 		|| { apt-get update -q && apt-get install -qy --no-install-recommends postgresql iproute2; }
 	$(MAKE) VENV=$(VENV)-cluster LOCK=requirements-cluster.txt setup
 	@# Three tests at a time, because they often wait. Each has its own hosts.
-	$(VENV)-cluster/bin/python -m pytest -m cluster -n 3
+	$(VENV)-cluster/bin/python -m pytest -m cluster -n 3 tests/system/cluster
 
 .PHONY: lint
 lint: $(READY)  ## ruff, mypy, the order of the packages, the Dockerfile
