@@ -87,7 +87,7 @@ coverage: $(READY)  ## the lines that `make test` runs within its own process; i
 	python -m pytest -n 2 --dist loadfile -m 'not long and not cluster and not browser' --cov=pipeline --cov-report=term:skip-covered
 
 .PHONY: test-long
-test-long: $(READY)  ## kill at random moments (KILLS=40 per stage), train every configuration twice, type the README
+test-long: $(READY)  ## hours: kill at random moments (KILLS=40 per stage), train every configuration twice, type the README, and the slowest system tests
 	python -m pytest -m long -s
 
 .PHONY: test-browser

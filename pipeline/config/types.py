@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 class Section(BaseModel):
     """A section of the configuration. Strict: `"3"` and `3.0` are rejected for an int."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", serialize_by_alias=True)
 
     @classmethod
     def key_names(cls) -> list[str]:

@@ -139,7 +139,7 @@ def _settings(sweep: Sweep, space: Space, cfg: Config, digest: str) -> dict[str,
     # Sweeps of earlier versions have no such settings.
     of_sweep |= {"enqueue", "from_"} & {k for k in Sweep.model_fields if _is_changed(sweep, k)}
     values = {
-        **sweep.model_dump(include=of_sweep, by_alias=True),
+        **sweep.model_dump(include=of_sweep),
         **trained_settings(cfg),
         # Included because a glob may match other files later.
         "space": {parameter.name: str(parameter.distribution) for parameter in space.searched},

@@ -67,6 +67,7 @@ def test_revisions_experiments_and_runs_are_alike(project: Project) -> None:
     assert "model.depth" in table["name"]
 
 
+@pytest.mark.long
 def test_two_models_answer_the_same_images(project: Project) -> None:
     def against(*names: str) -> str:
         return project.run("python", "-m", "pipeline.compare", *names)

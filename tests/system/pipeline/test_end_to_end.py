@@ -96,6 +96,7 @@ def replace(name: str, old: str, new: str) -> Edit:
             append("pipeline/evaluate.py", "# a line\n"),
             ["compose", "evaluate"],
             id="a line of evaluate.py",
+            marks=pytest.mark.long,
         ),
     ],
 )
@@ -189,6 +190,7 @@ def test_clone_shows_the_results_without_a_pull(sample: Project, tmp_path: Path)
     assert "!" not in [*workspace, *commit]
 
 
+@pytest.mark.long
 def test_run_cache_restores_metrics_and_tables(edited: Project) -> None:
     """Also those that are in git: DVC keeps a copy of them for its run-cache."""
     names = ("dvc.lock", "models/metrics.json", "models/history.csv", "reports/per_class.csv")
@@ -237,6 +239,7 @@ def test_experiments_log_to_the_store_of_the_repository(edited: Project) -> None
     assert shown.count("Success") + shown.count("branch") >= 3
 
 
+@pytest.mark.long
 def test_own_data_set_is_one_yaml_file(edited: Project, tmp_path: Path) -> None:
     # The class is the number of the third of a 12 × 20 image that is light.
     rng = np.random.default_rng(0)

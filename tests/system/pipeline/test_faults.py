@@ -99,6 +99,7 @@ def test_folder_without_permission(reference: Project, project: Project, stage: 
     assert files(project) == files(reference)
 
 
+@pytest.mark.long
 def test_two_pipelines_at_once(reference: Project, tmp_path: Path) -> None:
     project = Project.copy(tmp_path / "both", PARAMS)
     both = [project.start("dvc", "repro") for _ in range(2)]

@@ -26,6 +26,7 @@ print(len(runs))
 """
 
 
+@pytest.mark.long
 def test_nothing_in_use_is_removed(edited: Project) -> None:
     edited.run(*GC)
     process = edited.start(*EXPERIMENT)

@@ -82,6 +82,7 @@ def test_training_survives_a_locked_database(reference: Project, project: Projec
     assert runs(project) == COMPLETE
 
 
+@pytest.mark.long
 def test_corrupt_database_is_one_line_and_nothing_is_lost(project: Project) -> None:
     (project.folder / "mlflow.db").write_bytes(b"garbage" * 1000)
     output = project.run("python", "-m", "pipeline.train", status=1)

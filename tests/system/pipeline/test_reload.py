@@ -122,6 +122,7 @@ def test_mistakes_are_drawn(sample: Project) -> None:
         assert (place < 64).sum() > 100, f"column {column} shows no digit"
 
 
+@pytest.mark.long
 def test_pulled_results_need_no_repro(sample: Project, tmp_path: Path) -> None:
     remote, clone = tmp_path / "remote", tmp_path / "clone"
     sample.run("dvc", "remote", "add", "--local", "--default", "--force", "here", str(remote))

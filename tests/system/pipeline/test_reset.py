@@ -77,6 +77,7 @@ def test_kill_while_the_experiment_is_prepared(project: Project, form: str) -> N
         project.write("params.yaml", project.read("params.yaml") + "# edited\n")
 
 
+@pytest.mark.long
 def test_kill_while_the_experiment_trains(project: Project) -> None:
     committed = project.run("git", "show", "HEAD:params.yaml")
     assert project.stop_when("epoch 1", EXPERIMENT, signal.SIGKILL) == -signal.SIGKILL

@@ -36,7 +36,7 @@ def test_killed_pipeline_ends_in_the_same_bytes_and_one_run(
     ("number", "status"),
     [
         pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
-        pytest.param(signal.SIGINT, 130, id="Ctrl-C", marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, 130, id="Ctrl-C"),
     ],
 )
 def test_training_that_is_stopped_is_marked_and_resumed(
@@ -79,6 +79,7 @@ def _newest(project: Project) -> list[Any]:
     )
 
 
+@pytest.mark.long
 def test_training_continues_from_an_earlier_model(edited: Project) -> None:
     first = edited.python(RUN_OF_MODEL)
     edited.write(

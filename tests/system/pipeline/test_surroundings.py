@@ -23,6 +23,7 @@ VARIABLES = {
 }
 
 
+@pytest.mark.long
 def test_surroundings_change_no_byte(edited: Project, tmp_path: Path) -> None:
     lock = edited.read("dvc.lock")
     for folder, backend in ((".keras", "jax"), ("keras", "none")):

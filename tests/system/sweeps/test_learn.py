@@ -9,6 +9,7 @@ from tests.helpers.project import Project
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_lesson_writes_its_page_and_trains_once(edited: Project) -> None:
     edited.write("docs/learn/results.json", "{}")
     edited.write("conf/sweep/overfitting.yaml", short(edited.read("conf/sweep/overfitting.yaml")))

@@ -60,6 +60,7 @@ def test_promoted_trial_gives_its_metric_to_the_bit(project: Project) -> None:
     assert "test_accuracy" in project.read("reports/metrics.json")
 
 
+@pytest.mark.long
 def test_winner_is_the_same_in_mlflow_and_can_be_run_again(project: Project) -> None:
     """Sorted by the objective in `mlflow ui`, the best trial is the first."""
     name = project.python(

@@ -120,6 +120,7 @@ def test_mistake_is_one_line_before_any_trial(project: Project) -> None:
     assert not (project.folder / ".sweeps/mistake/journal").exists()
 
 
+@pytest.mark.long
 def test_sweep_with_too_many_failures_stops(project: Project) -> None:
     output = project.run(
         *command("sweep.name=failing", "sweep.max_failed_fraction=0.1", "sweep.trials=90"),
