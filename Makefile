@@ -218,7 +218,7 @@ lock: $(READY)  ## update the locks from pyproject.toml
 	for lock in ".txt cpu" "-gpu.txt gpu" "-cluster.txt cpu dask ray postgres"; do \
 		set -- $$lock && file=requirements$$1 && shift && \
 		uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade \
-			$${@/#/--extra } --extra dev --generate-hashes --no-emit-index-url --quiet \
+			$${@/#/--extra } --extra dev --generate-hashes --no-strip-extras --no-emit-index-url --quiet \
 			--custom-compile-command "make lock" --output-file $$file || exit; \
 	done
 
