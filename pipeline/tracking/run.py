@@ -15,10 +15,8 @@ from pipeline.tracking.store import CATCH_UP, mlflow_errors, set_tags
 from pipeline.tracking.tags import FAILURE, MODEL_DIGEST
 
 _BATCH = 1000  # metrics that MLflow takes at once
-TRAINED, EVALUATED = (
-    "SCHEDULED",
-    "FINISHED",
-)  # MLflow's statuses of a run without, with test results
+# MLflow's statuses of a run that is trained, without and with test results.
+TRAINED, EVALUATED = "SCHEDULED", "FINISHED"
 COMPOSED = "composed.yaml"  # the artifact of a run that has its whole configuration
 
 

@@ -15,6 +15,8 @@ from pipeline.config.schema import Sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.plan import make_plan
 from pipeline.sweeps.preflight import check_space
+from pipeline.sweeps.storage import Store
+from pipeline.sweeps.study import total_trials
 from tests.helpers.docs import DOCUMENTS, blocks, commands, examples, settings
 from tests.helpers.shipped import PARAMS
 
@@ -71,7 +73,9 @@ def test_sweep_commands_can_start(
     """They compose, and their space, sampler and pruner pass all checks; nothing is trained."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")  # for a shared study
     (tmp_path / "params.yaml").write_text("{}\n")
-    assert make_plan(arguments, tmp_path / "params.yaml").space.parameters
+    plan = make_plan(arguments, tmp_path / "params.yaml")
+    study = Store(tmp_path / "study", plan.sweep.name).create(plan.sweep.direction)
+    assert total_trials(study, plan.space, plan.sweep) > 0
 
 
 def test_params_of_a_sweep_in_the_docstring_are_valid(tmp_path: Path) -> None:

@@ -40,9 +40,11 @@ def test_surroundings_change_no_byte(edited: Project, tmp_path: Path) -> None:
     assert edited.read("dvc.lock") == lock
 
 
+WRONG = ("[]", '{"floatx": "int8"}', '{"epsilon": 1}')
+
+
 @pytest.mark.parametrize(
-    "content",
-    ["{", *(pytest.param(x, marks=pytest.mark.long) for x in ("[]", '{"floatx": "int8"}'))],
+    "content", ["{", *(pytest.param(text, marks=pytest.mark.long) for text in WRONG)]
 )
 def test_wrong_file_of_keras_is_not_read(edited: Project, tmp_path: Path, content: str) -> None:
     (tmp_path / ".keras").mkdir()

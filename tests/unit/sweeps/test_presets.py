@@ -1,6 +1,5 @@
 """The preset of a trial: what it composes to, and what is refused."""
 
-import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from pipeline.config.composition import compose
-from pipeline.config.paths import CONF, REPOSITORY
+from pipeline.config.paths import REPOSITORY
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.preflight import check_same_study
 from pipeline.sweeps.presets import write_preset
@@ -48,15 +47,6 @@ def end_trial(study: Study, value: float, overrides: list[str]) -> None:
     for key, attribute in {OVERRIDES: overrides, THREADS: 2, HISTORY: [ROW]}.items():
         trial.set_user_attr(key, attribute)
     study.tell(trial, value)
-
-
-@pytest.fixture
-def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of conf/ that gets the preset."""
-    copy = tmp_path / "conf"
-    shutil.copytree(CONF, copy)
-    monkeypatch.setattr("pipeline.sweeps.presets.CONF", copy)
-    return copy
 
 
 def test_preset_composes_to_the_best_trial(sweeps: Path, conf: Path) -> None:

@@ -1,13 +1,11 @@
 """The best trials of a study again with other seeds: which they are, their means, the preset."""
 
-import shutil
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from pipeline.config.composition import compose
-from pipeline.config.paths import CONF
 from pipeline.config.schema import Sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.preflight import check_same_study
@@ -25,15 +23,6 @@ Direction = Literal["minimize", "maximize"]
 BASE = ["data=mnist_sample", "model=mlp", "train.epochs=3", "train.threads=2"]
 ROW = {"epoch": 2, "val_accuracy": 0.75, "val_loss": 0.5}
 VALUES = {4: 0.5, 5: 0.9, 6: 0.7, 7: 0.9, 8: 0.8}  # by width
-
-
-@pytest.fixture
-def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of conf/ that gets the presets."""
-    copy = tmp_path / "conf"
-    shutil.copytree(CONF, copy)
-    monkeypatch.setattr("pipeline.sweeps.presets.CONF", copy)
-    return copy
 
 
 def end(study: Study, trial: Any, value: float) -> None:

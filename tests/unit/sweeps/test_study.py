@@ -8,10 +8,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from pipeline.config.composition import compose_sweep
 from pipeline.config.schema import Sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.storage import Store, Study
-from pipeline.sweeps.study import ask_trial, requeue_stale
+from pipeline.sweeps.study import ask_trial, requeue_stale, total_trials
 from pipeline.sweeps.trials import (
     DISCARDED,
     FAILURE,
@@ -66,6 +67,13 @@ def test_trial_fails_after_killing_its_worker_too_often(store: Store) -> None:
     [trial] = finished_trials(store.open())
     assert trial.state == TrialState.FAIL
     assert "died 11 times" in trial.user_attrs[FAILURE]
+
+
+def test_trials_are_no_more_than_the_combinations(store: Store) -> None:
+    sweep = compose_sweep(["sweep=seeds", "sweep.trials=100000"]).sweep
+    space = parse_space(sweep)
+    assert space.combinations is not None
+    assert total_trials(store.open(), space, sweep) == len(space.combinations) < 100_000
 
 
 def test_sweep_ends_when_trials_are_no_better(store: Store) -> None:
