@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
+from pipeline.sweeps.axes import cut_outliers, label_log_ticks
+
 
 @dataclass(frozen=True)
 class Point:
@@ -36,21 +38,22 @@ def pareto_front(points: Sequence[Point], maximize: bool) -> list[Point]:
     return front
 
 
-def draw_front(points: Sequence[Point], maximize: bool, title: str, metric: str) -> Figure:
+def draw_front(points: Sequence[Point], maximize: bool, metric: str) -> Figure:
     """Plot the metric over the number of weights; the front as a line with the trials' numbers.
 
     Args:
         points: the trials.
         maximize: whether a larger value is better.
-        title: of the figure.
         metric: what the values are.
     """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
     axis = figure.subplots()
-    axis.plot([p.weights for p in points], [p.value for p in points], "o", alpha=0.4, label="trial")
+    axis.plot(
+        [p.weights for p in points], [p.value for p in points], "o", alpha=0.4, label="a trial"
+    )
     front = pareto_front(points, maximize)
+    label = "better than every smaller network (the number of the trial)"
     sizes, values = [p.weights for p in front], [p.value for p in front]
-    label = "no smaller network is as good; the number of the trial"
     axis.plot(sizes, values, "o-", drawstyle="steps-post", label=label)
     for point in front:
         axis.annotate(
@@ -60,6 +63,10 @@ def draw_front(points: Sequence[Point], maximize: bool, title: str, metric: str)
             textcoords="offset points",
         )
     axis.margins(y=0.1)
-    axis.set(xscale="log", xlabel="weights and biases", ylabel=metric, title=title)
-    axis.legend(loc="best")
+    axis.grid(alpha=0.3)
+    axis.set(xscale="log", xlabel="weights and biases (logarithmic axis)", ylabel=metric)
+    label_log_ticks(axis.xaxis)
+    figure.legend(loc="outside lower center", ncols=2)
+    outside = cut_outliers(axis, [point.value for point in points])
+    figure.suptitle(f"{len(points)} complete trials by the size of their networks{outside}")
     return figure

@@ -1,10 +1,12 @@
 """Show the progress of a sweep, on a terminal or in a log."""
 
+import shutil
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import accumulate
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -65,9 +67,9 @@ def short_number(value: float | None) -> str:
 
 
 _COUNTED = {
-    TrialState.RUNNING: "running",
-    TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
+    TrialState.PRUNED: "pruned",
+    TrialState.RUNNING: "running",
 }
 
 
@@ -79,7 +81,7 @@ class _View:
     ) -> None:
         self.study = store.open()
         self.on_end = on_end
-        self.metric = sweep.metric
+        self.name, self.metric = sweep.name, sweep.metric
         self.reported = {trial.number for trial in finished_trials(self.study)}
         # disable=None: without a terminal, print only the lines and show no bar.
         self.bar: tqdm[Any] = tqdm(
@@ -105,10 +107,21 @@ class _View:
         count = Counter(trial.state for trial in trials)
         best = best_trial(self.study)
         self.bar.n = len(ended)
-        # The best comes first, because a narrow terminal cuts off the end.
+        # The best comes first, because a narrow terminal has no room for the end.
         parts = [f"best {short_number(best.value)} (trial {best.number})"] if best else []
         parts += [f"{count[state]} {name}" for state, name in _COUNTED.items() if count[state]]
-        self.bar.set_postfix_str(", ".join(parts))
+        self.bar.set_postfix_str(", ".join(fitting(parts, self._room())))
+
+    def _room(self) -> int:
+        """How many columns of the terminal the bar leaves free, if it has one column itself."""
+        needed = len(f"{self.name} {self.bar.total}/{self.bar.total} # 00:00:00, ")
+        return shutil.get_terminal_size().columns - needed
+
+
+def fitting(parts: Sequence[str], room: int) -> list[str]:
+    """The first parts that fit when they are joined by commas, in `room` columns."""
+    ends = accumulate(len(part) + len(", ") for part in parts)
+    return [part for part, end in zip(parts, ends, strict=True) if end - len(", ") <= room]
 
 
 def _watch(view: _View, ended: threading.Event) -> None:

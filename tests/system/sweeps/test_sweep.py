@@ -59,7 +59,7 @@ def test_sweep_prunes_records_failures_and_resumes(project: Project) -> None:
     check(project, "tiny", 12)
     assert finished(project, "tiny")[:10] == ended
     parent, children = runs(project, "tiny")
-    assert {"trials.csv", "history.png", "slices.png", "parallel.png"} <= set(parent["artifacts"])
+    assert {"trials.csv", "history.png", "slices.png"} <= set(parent["artifacts"])
     assert {run["tags"]["process.id"] for run in children} != {parent["tags"]["process.id"]}
     complete = [t for t in finished(project, "tiny") if t["state"] == "COMPLETE"]
     best = min(complete, key=lambda trial: trial["value"])

@@ -17,7 +17,7 @@ def test_front_has_what_no_smaller_network_equals(maximize: bool) -> None:
 
 
 def test_numbers_of_the_front_are_written_at_its_points() -> None:
-    figure = draw_front([WORSE, LARGE, SMALL], True, "a title", "accuracy")
+    figure = draw_front([WORSE, LARGE, SMALL], True, "accuracy")
     [axis] = figure.axes
     assert [text.get_text() for text in axis.texts] == ["3", "0"]
     assert axis.get_xscale() == "log"

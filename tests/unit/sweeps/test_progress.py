@@ -7,7 +7,7 @@ from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.sweeps.parsing import parse_space
-from pipeline.sweeps.progress import short_number, show_progress, trial_line
+from pipeline.sweeps.progress import fitting, short_number, show_progress, trial_line
 from pipeline.sweeps.storage import Store
 from pipeline.sweeps.study import ask_trial
 from pipeline.sweeps.trials import DISCARDED, FAILURE, OVERRIDES
@@ -57,6 +57,21 @@ def test_line_of_a_failed_trial_has_the_reason() -> None:
 )
 def test_diverged_loss_is_shown_with_four_digits(value: float, text: str) -> None:
     assert short_number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("room", "shown"),
+    [
+        (44, ["best 0.9625 (trial 13)", "13 pruned", "2 running"]),
+        (43, ["best 0.9625 (trial 13)", "13 pruned"]),
+        (33, ["best 0.9625 (trial 13)", "13 pruned"]),
+        (32, ["best 0.9625 (trial 13)"]),
+        (5, []),
+    ],
+)
+def test_narrow_terminal_shows_whole_words(room: int, shown: list[str]) -> None:
+    """At 60 columns the bar ended in "13 pr"."""
+    assert fitting(["best 0.9625 (trial 13)", "13 pruned", "2 running"], room) == shown
 
 
 def test_each_ended_trial_has_one_line(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

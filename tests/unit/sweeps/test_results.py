@@ -4,18 +4,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
-from matplotlib import pyplot
 from optuna.trial import TrialState
 from scipy.stats import t
 
 from pipeline.config.schema import Sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.results import (
-    _figure,
     best_trial_tags,
-    bulk,
     print_summary,
     spread,
     write_results,
@@ -96,9 +92,7 @@ def test_plots_are_drawn_of_what_was_varied(study: Study, sweep: Sweep, tmp_path
     end_trials(study, sweep, *(1 / n for n in range(1, 10)))
     write_results(tmp_path / "results", study, sweep, parse_space(sweep))
     files = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
-    assert set(files) == {
-        *("trials.csv", "history.png", "slices.png", "parallel.png", "curve_model.depth.png")
-    }
+    assert set(files) == {"trials.csv", "history.png", "slices.png", "curve_model.depth.png"}
     for name, content in files.items():
         assert name.endswith(".csv") or content.startswith(b"\x89PNG")
 
@@ -139,28 +133,6 @@ def test_conditional_parameters_are_not_compared_with_others(study: Study, tmp_p
     write_results(tmp_path / "results", study, sweep, parse_space(sweep))
     names = {path.name for path in (tmp_path / "results").iterdir()}
     assert names == {"trials.csv", "history.png", "slices.png", "curve_model.depth.png"}
-
-
-def test_diverged_trials_do_not_set_the_axes(study: Study, sweep: Sweep, tmp_path: Path) -> None:
-    values = [0.1, 0.2, 0.15, 0.12, 0.11, 0.18, 5.4e29, 0.13]
-    assert bulk(values) == (0.1, 0.2)
-    end_trials(study, sweep, *values)
-    axis = optuna.visualization.matplotlib.plot_optimization_history(study)
-    figure = _figure(axis, values)
-    assert figure.axes[0].get_ylim() == pytest.approx((0.09, 0.21))
-    assert [text.get_text() for text in figure.axes[0].texts] == ["1 trial above"]
-    pyplot.close(figure)
-
-
-@pytest.mark.parametrize("values", [[0.5], [0.5] * 9, [0.1, 0.2, 0.3, 0.4, 0.5], [0.1, 0.2, 9e9]])
-def test_axes_without_outliers_stay(values: list[float]) -> None:
-    axis = pyplot.figure().subplots()
-    axis.plot(values)
-    before = axis.get_ylim()
-    figure = _figure(axis, values)
-    assert axis.get_ylim() == before
-    assert not axis.texts
-    pyplot.close(figure)
 
 
 def test_run_of_a_trial_stands_in_the_table(study: Study, sweep: Sweep, tmp_path: Path) -> None:

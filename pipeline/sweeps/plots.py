@@ -1,0 +1,225 @@
+"""The plots of a sweep: the metric over the trials, over the parameters, and over the weights."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import optuna
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from optuna.trial import FrozenTrial
+
+from pipeline.config.overrides import to_grammar
+from pipeline.config.schema import Sweep
+from pipeline.evaluation.drawing import drawing, save_figure
+from pipeline.sweeps.axes import cut_outliers, label_log_ticks
+from pipeline.sweeps.front import Point, draw_front
+from pipeline.sweeps.space import Parameter, Space
+from pipeline.sweeps.trials import WEIGHTS, best_trial, complete_trials, finished_trials
+
+_METRICS = {
+    "val_accuracy": "validation accuracy (higher is better)",
+    "val_loss": "validation loss (lower is better)",
+    "robust_accuracy": "accuracy on corrupted validation\nimages (higher is better)",
+}
+# Fewer trials say nothing reliable about which parameter matters: at least this many, and at least
+# this many for each parameter.
+_LEAST, _LEAST_EACH = 20, 5
+_SLICES_IN_A_ROW = 3
+_MOST_OF_CURVE = 20  # values of a parameter; with more, each value has hardly a trial
+
+
+def draw_plots(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) -> None:
+    """Write each plot for which there are enough complete trials: at least one."""
+    complete = complete_trials(study)
+    compared = _compared(complete, space)
+    metric = _METRICS[sweep.metric]
+    draw: dict[str, Callable[[], Figure]] = {"history": lambda: _history(study, metric)}
+    if any(trial.params for trial in complete):
+        draw["slices"] = lambda: _slices(study, space, metric)
+    if len(compared) > 1 and len(complete) >= max(_LEAST, _LEAST_EACH * len(compared)):
+        draw["importances"] = lambda: _importances(study, compared)
+    points = [
+        Point(trial.number, trial.user_attrs[WEIGHTS], _value(trial))
+        for trial in complete
+        if WEIGHTS in trial.user_attrs
+    ]
+    if len({point.weights for point in points}) > 1:
+        draw["pareto"] = lambda: draw_front(points, sweep.direction == "maximize", metric)
+    for parameter in space.searched:
+        few = isinstance(parameter.values, range) and len(parameter.values) <= _MOST_OF_CURVE
+        if few and len(_tried(complete, parameter)) > 1:
+            file = re.sub(r"[^\w.=-]+", "_", parameter.name)[:100]
+            draw[f"curve_{file}"] = partial(_curve, study, parameter, metric)
+    with drawing():
+        for name, make in draw.items():
+            figure = make()
+            figure.suptitle(fill(f"{sweep.name}: {figure.get_suptitle()}", 80))
+            save_figure(figure, folder / f"{name}.png")
+
+
+def _value(trial: FrozenTrial) -> float:
+    return float(trial.values[0])
+
+
+def _tried(trials: Sequence[FrozenTrial], parameter: Parameter) -> set[Any]:
+    return {t.params[parameter.name] for t in trials if parameter.name in t.params}
+
+
+def _compared(trials: Sequence[FrozenTrial], space: Space) -> list[Parameter]:
+    """The parameters that can be compared: every trial has them, and their values differ."""
+    return [
+        parameter
+        for parameter in space.searched
+        if all(parameter.name in trial.params for trial in trials)
+        and len(_tried(trials, parameter)) > 1
+    ]
+
+
+def _figure(width: float = 8, height: float = 4.5) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axis = figure.subplots()
+    axis.grid(alpha=0.3)
+    return figure, axis
+
+
+def _history(study: optuna.Study, metric: str) -> Figure:
+    """Plot the metric over the trials. The title counts those that have no final value."""
+    trials, best = complete_trials(study), best_trial(study)
+    assert best is not None
+    values = [_value(trial) for trial in trials]
+    better = max if _is_maximized(study) else min
+    figure, axis = _figure()
+    axis.plot([trial.number for trial in trials], values, "o", label="a trial")
+    best_so_far = [better(values[: n + 1]) for n in range(len(values))]
+    numbers = [trial.number for trial in trials]
+    axis.plot(numbers, best_so_far, drawstyle="steps-post", label="the best so far")
+    _ring(axis, best.number, _value(best))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set(xlabel="number of the trial", ylabel=metric)
+    figure.legend(loc="outside lower center", ncols=2)
+    count = Counter(trial.state.name for trial in finished_trials(study))
+    others = [f"{count[s]} {w}" for s, w in (("PRUNED", "pruned"), ("FAIL", "failed")) if count[s]]
+    left_out = f"; not drawn: {', '.join(others)}" if others else ""
+    outside = cut_outliers(axis, values)
+    figure.suptitle(f"{_complete(trials)}; {_ringed(best)}{left_out}{outside}")
+    return figure
+
+
+def _slices(study: optuna.Study, space: Space, metric: str) -> Figure:
+    """Plot the metric over each parameter: a dot for each complete trial, a ring for the best."""
+    trials, best = complete_trials(study), best_trial(study)
+    assert best is not None
+    shown = [parameter for parameter in space.searched if _tried(trials, parameter)]
+    columns = min(len(shown), _SLICES_IN_A_ROW)
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(max(8, 3.6 * columns), 3.4 * rows + 0.8), layout="constrained")
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for parameter, axis in zip(shown, axes.flat, strict=False):
+        place = _places(axis, parameter)
+        has_it = [trial for trial in trials if parameter.name in trial.params]
+        dots = axis.scatter(
+            [place(trial.params[parameter.name]) for trial in has_it],
+            [_value(trial) for trial in has_it],
+            c=[trial.number for trial in has_it],
+            vmin=0,
+            vmax=max(trials[-1].number, 1),
+            zorder=2,
+        )
+        if best in has_it:
+            _ring(axis, place(best.params[parameter.name]), _value(best))
+        label_log_ticks(axis.xaxis)
+        axis.grid(alpha=0.3)
+        axis.set_xlabel(_label(parameter))
+    for axis in axes.flat[len(shown) :]:
+        axis.remove()
+    figure.supylabel(metric, fontsize="medium")
+    bar = figure.colorbar(dots, ax=figure.axes, label="number of the trial")
+    bar.ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    outside = cut_outliers(axes[0, 0], [_value(trial) for trial in trials])
+    figure.suptitle(f"a dot for each of {_complete(trials)}; {_ringed(best)}{outside}")
+    return figure
+
+
+def _places(axis: Axes, parameter: Parameter) -> Callable[[Any], float]:
+    """Prepare the horizontal axis for a parameter. Return where it shows a value."""
+    if not parameter.is_number:
+        choices = list(parameter.values)
+        labels = [fill(_text(choice), 12) for choice in choices]
+        axis.set_xticks(range(len(choices)), labels, rotation=0 if len(choices) < 5 else 30)
+        axis.set_xlim(-0.5, len(choices) - 0.5)
+        return choices.index
+    if getattr(parameter.distribution, "log", False):
+        axis.set_xscale("log")
+    elif isinstance(parameter.values, range):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return float
+
+
+def _importances(study: optuna.Study, parameters: Sequence[Parameter]) -> Figure:
+    """Draw how much each parameter explains (functional ANOVA; Hutter et al., 2014)."""
+    trials = complete_trials(study)
+    names = {parameter.name: _label(parameter) for parameter in parameters}
+    shares = optuna.importance.get_param_importances(study, params=list(names))
+    figure, axis = _figure()
+    bars = axis.barh([names[name] for name in shares], list(shares.values()))
+    axis.bar_label(bars, fmt="%.2f", padding=3)
+    axis.margins(x=0.1)
+    axis.invert_yaxis()
+    axis.set_xlabel("share of the differences between trials that the parameter explains")
+    others = {name for trial in trials for name in trial.params} - {*names}
+    left_out = f"; left out: {len(others)} that not every trial has" if others else ""
+    figure.suptitle(f"which parameters matter, by {_complete(trials)}{left_out}")
+    return figure
+
+
+def _curve(study: optuna.Study, parameter: Parameter, metric: str) -> Figure:
+    """Plot the metric over an integer parameter: each trial, and the best one at each value."""
+    name = parameter.name
+    trials = [trial for trial in complete_trials(study) if name in trial.params]
+    points = [(trial.params[name], _value(trial)) for trial in trials]
+    better = max if _is_maximized(study) else min
+    best = {x: better(v for at, v in points if at == x) for x in sorted({x for x, _ in points})}
+    figure, axis = _figure()
+    axis.plot([x for x, _ in points], [y for _, y in points], "o", alpha=0.4, label="a trial")
+    axis.plot(list(best), list(best.values()), "o-", label="the best at each value")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set(xlabel=_label(parameter), ylabel=metric)
+    figure.legend(loc="outside lower center", ncols=2)
+    figure.suptitle(f"{_complete(trials)}{cut_outliers(axis, [y for _, y in points])}")
+    return figure
+
+
+def _is_maximized(study: optuna.Study) -> bool:
+    return study.direction == optuna.study.StudyDirection.MAXIMIZE
+
+
+def _complete(trials: Sequence[FrozenTrial]) -> str:
+    return f"{len(trials)} complete trial{'s' if len(trials) != 1 else ''}"
+
+
+def _ring(axis: Axes, x: float, y: float) -> None:
+    axis.scatter(x, y, s=130, facecolors="none", edgecolors="C3", linewidths=2, zorder=3)
+
+
+def _ringed(best: FrozenTrial) -> str:
+    return f"the ring: the best, trial {best.number}"
+
+
+def _label(parameter: Parameter) -> str:
+    """A parameter as a label: its key, and the condition under which it applies."""
+    if parameter.condition is None:
+        return fill(parameter.target, 30)
+    key, values = parameter.condition
+    condition = f"if {key} is {' or '.join(map(_text, values))}"
+    return f"{fill(parameter.target, 30)}\n{fill(condition, 30)}"
+
+
+def _text(value: Any) -> str:
+    """A value as configurations have it, without quotes."""
+    return value if isinstance(value, str) else to_grammar(value)
