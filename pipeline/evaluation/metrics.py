@@ -19,6 +19,12 @@ def nll(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
     return -np.log(np.maximum(true, np.finfo(np.float32).eps))
 
 
+def mistakes(probabilities: Probabilities, labels: Labels) -> NDArray[np.intp]:
+    """The indices of the images that are classified wrongly, the most surprising label first."""
+    wrong = np.flatnonzero(probabilities.argmax(1) != labels)
+    return wrong[np.argsort(-nll(probabilities, labels)[wrong], kind="stable")]
+
+
 def confusion(probabilities: Probabilities, labels: Labels) -> NDArray[np.int64]:
     """Counts of (true class, predicted class), shape (classes, classes)."""
     classes = probabilities.shape[1]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.config.schema import Evaluate
 from pipeline.data.splits import Split
 from pipeline.evaluation.drawing import drawing, label, save_figure
-from pipeline.evaluation.metrics import Probabilities, calibration, confusion, nll, per_class
+from pipeline.evaluation.metrics import Probabilities, calibration, confusion, mistakes, per_class
 from pipeline.system.files import write_csv
 
 _CELL = 0.55  # inches for each class in confusion.png
@@ -51,8 +51,7 @@ def write_report(
     write_csv(reports / "per_class.csv", named)
     bins = calibration(probabilities, test.labels, settings.calibration_bins)
     write_csv(reports / "calibration.csv", bins)
-    wrong = np.flatnonzero(predicted != test.labels)
-    worst_first = np.argsort(-nll(probabilities, test.labels)[wrong], kind="stable")
+    worst = mistakes(probabilities, test.labels)
     with drawing(class_names):
         _draw_confusion(
             reports / "confusion.png", confusion(probabilities, test.labels), class_names
@@ -62,8 +61,8 @@ def write_report(
             test,
             probabilities,
             class_names,
-            wrong[worst_first][: settings.worst_mistakes],
-            len(wrong),
+            worst[: settings.worst_mistakes],
+            len(worst),
         )
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline.config.schema import Config
@@ -19,7 +18,7 @@ from pipeline.evaluation.metrics import (
     Probabilities,
     calibration,
     confusion,
-    nll,
+    mistakes,
     per_class,
     selective_accuracies,
 )
@@ -164,9 +163,7 @@ def _values(summary: Summary, illustrations: Sequence[Illustration]) -> dict[str
 def _mistakes(summary: Summary) -> list[dict[str, Any]]:
     """The worst mistakes, the surest first."""
     predicted = summary.probabilities.argmax(1)
-    wrong = np.flatnonzero(predicted != summary.test.labels)
-    worst = np.argsort(-nll(summary.probabilities, summary.test.labels)[wrong], kind="stable")
-    shown = wrong[worst][: summary.cfg.evaluate.worst_mistakes]
+    shown = mistakes(summary.probabilities, summary.test.labels)
     return [
         {
             "image": int(i),
@@ -175,7 +172,7 @@ def _mistakes(summary: Summary) -> list[dict[str, Any]]:
             "predicted": summary.class_names[predicted[i]],
             "probability": f"{summary.probabilities[i, predicted[i]]:.0%}",
         }
-        for i in shown
+        for i in shown[: summary.cfg.evaluate.worst_mistakes]
     ]
 
 

@@ -9,7 +9,14 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
     precision_recall_fscore_support,
 )
 
-from pipeline.evaluation.metrics import calibration, confusion, evaluate_predictions, nll, per_class
+from pipeline.evaluation.metrics import (
+    calibration,
+    confusion,
+    evaluate_predictions,
+    mistakes,
+    nll,
+    per_class,
+)
 from tests.helpers.predictions import LABELS, PROBABILITIES, random_predictions
 
 
@@ -54,6 +61,14 @@ def test_loss_is_that_of_the_true_class() -> None:
 def test_loss_of_a_probability_of_0_is_finite() -> None:
     loss = nll(np.array([[1, 0]], np.float32), np.array([1], np.uint8))
     assert 15 < loss[0] < 17
+
+
+def test_mistakes_begin_with_the_least_probable_label() -> None:
+    labels = np.array([0, 1, 0, 2, 2], np.uint8)
+    sure = np.array(
+        [[0.9, 0.1, 0], [0.6, 0.4, 0], [0.2, 0.8, 0], [0, 0, 1], [0.9, 0, 0.1]], np.float32
+    )
+    assert mistakes(sure, labels).tolist() == [4, 2, 1]
 
 
 def test_confusion_has_a_row_for_each_true_class() -> None:
