@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -81,8 +82,8 @@ def _compared(trials: Sequence[FrozenTrial], space: Space) -> list[Parameter]:
     ]
 
 
-def _figure(width: float = 8, height: float = 4.5) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), layout="constrained")
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
     axis = figure.subplots()
     axis.grid(alpha=0.3)
     return figure, axis
@@ -92,12 +93,10 @@ def _history(study: optuna.Study, metric: str) -> Figure:
     """Plot the metric over the trials. The title counts those that have no final value."""
     trials, best = complete_trials(study), best_trial(study)
     assert best is not None
-    values = [_value(trial) for trial in trials]
-    better = max if _is_maximized(study) else min
+    numbers, values = [trial.number for trial in trials], [_value(trial) for trial in trials]
+    best_so_far = list(accumulate(values, max if _is_maximized(study) else min))
     figure, axis = _figure()
-    axis.plot([trial.number for trial in trials], values, "o", label="a trial")
-    best_so_far = [better(values[: n + 1]) for n in range(len(values))]
-    numbers = [trial.number for trial in trials]
+    axis.plot(numbers, values, "o", label="a trial")
     axis.plot(numbers, best_so_far, drawstyle="steps-post", label="the best so far")
     _ring(axis, best.number, _value(best))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
