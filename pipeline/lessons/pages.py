@@ -66,25 +66,29 @@ def with_results(lesson: Lesson, page: str, results: dict[str, Any]) -> str:
 
 
 def draw_lesson(lesson: Lesson, found: Sequence[Found]) -> Figure:
-    """Loss and accuracy by epoch, a colour for each compared value; training is dashed."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    panels = figure.subplots(1, 2)
+    """Loss and accuracy by epoch, and the best accuracy; a colour for each compared value."""
+    figure = Figure(figsize=(14, 4), layout="constrained")
+    losses, accuracies, best = figure.subplots(1, 3)
+    panels = {"loss": losses, "accuracy": accuracies}
     shown = [each for each in found if each.history][:_FEW]
-    last = [key.rpartition(".")[2] for key in lesson.compared]
+    compared = ", ".join(key.rpartition(".")[2] for key in lesson.compared)
     for number, each in enumerate(shown):
         epochs = [row["epoch"] for row in each.history]
-        for axis, metric in zip(panels, ("loss", "accuracy"), strict=True):
-            colour = f"C{number % 10}"
+        colour = f"C{number % 10}"
+        for metric, axis in panels.items():
             axis.plot(epochs, [row[metric] for row in each.history], "--", color=colour, alpha=0.6)
-            label = f"{', '.join(last)}: {each.value}"
             values = [row[f"val_{metric}"] for row in each.history]
-            axis.plot(epochs, values, ".-", color=colour, label=label)
-    for axis, metric in zip(panels, ("loss", "accuracy"), strict=True):
+            axis.plot(epochs, values, ".-", color=colour, label=f"{compared}: {each.value}")
+        best.plot(each.value, each.best["val_accuracy"], "o", color=colour, markersize=9)
+    for metric, axis in panels.items():
         axis.set(title=f"{metric.capitalize()}: validation solid, training dashed", xlabel="epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    best.set(title="Best validation accuracy", xlabel=compared)
+    best.margins(0.15)
+    for axis in figure.axes:
         axis.grid(alpha=0.3)
-    _limit(panels[0], [row["val_loss"] for each in shown for row in each.history])
-    panels[1].legend(loc="lower right", fontsize=9)
+    _limit(losses, [row["val_loss"] for each in shown for row in each.history])
+    accuracies.legend(loc="lower right", fontsize=9)
     return figure
 
 

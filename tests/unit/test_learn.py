@@ -63,6 +63,9 @@ def test_failed_value_is_said_and_not_drawn() -> None:
     legend = figure.axes[1].get_legend()
     assert legend
     assert [text.get_text() for text in legend.get_texts()] == ["learning_rate: 0.1"]
+    best = figure.axes[2]
+    assert [label.get_text() for label in best.get_xticklabels()] == ["0.1"]
+    assert best.lines[0].get_ydata() == [found[0].best["val_accuracy"]]
 
 
 def test_glossary_names_keys_and_files_that_exist() -> None:

@@ -224,7 +224,6 @@ def test_dvc_shows_and_plots_the_results(sample: Project) -> None:
 
 def test_experiments_log_to_the_store_of_the_repository(edited: Project) -> None:
     before = edited.runs()
-    edited.run("dvc", "exp", "run", "--temp", "-S", "model=mlp", "-S", "+set.train.epochs=2")
     edited.run(
         "dvc", "exp", "run", "--queue", "-S", "model=rnn,softmax", "-S", "+set.train.epochs=1"
     )
@@ -232,11 +231,11 @@ def test_experiments_log_to_the_store_of_the_repository(edited: Project) -> None
     deadline = time.monotonic() + 300
     while "Queued" in (status := edited.run("dvc", "queue", "status")) or "Running" in status:
         assert time.monotonic() < deadline, status
-        time.sleep(2)
+        time.sleep(5)
     assert status.count("Success") == 2, status
-    assert edited.runs() == before + 3
+    assert edited.runs() == before + 2
     shown = edited.run("dvc", "exp", "show", "--csv")
-    assert shown.count("Success") + shown.count("branch") >= 3
+    assert shown.count("Success") + shown.count("branch") >= 2
 
 
 @pytest.mark.long

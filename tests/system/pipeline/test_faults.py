@@ -14,20 +14,13 @@ from tests.helpers.project import OUTPUT, STAGES, Project
 
 pytestmark = pytest.mark.slow
 
-PARAMS = "data: mnist_sample\nexperiment: debug\n"
 OUTPUTS = ["composed.yaml", "data", "models", "reports"]
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project in which nothing went wrong."""
-    return Project.trained(tmp_path_factory.mktemp("reference"), PARAMS)
-
-
 @pytest.fixture
-def project(reference: Project, tmp_path: Path) -> Project:
-    """A copy with all outputs of the pipeline, but without DVC's cache."""
-    shutil.copytree(reference.folder, tmp_path / "project", symlinks=True)
+def project(sample: Project, tmp_path: Path) -> Project:
+    """A copy of `sample` with all outputs of the pipeline, but without DVC's cache."""
+    shutil.copytree(sample.folder, tmp_path / "project", symlinks=True)
     for name in (".dvc/cache", "mlflow.db", "mlruns"):
         path = tmp_path / "project" / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -72,11 +65,11 @@ def files(project: Project) -> dict[str, bytes]:
         ("compose", 100),
         ("fetch", 100_000),
         ("prepare", 100_000),
-        pytest.param("train", 2_000_000, marks=pytest.mark.long),
+        pytest.param("train", 1_000_000, marks=pytest.mark.long),
     ],
 )
-def test_full_disk(reference: Project, project: Project, stage: str, size: int) -> None:
-    whole = files(reference)
+def test_full_disk(sample: Project, project: Project, stage: str, size: int) -> None:
+    whole = files(sample)
     output = project.folder / OUTPUT[stage]
     shutil.rmtree(output) if output.is_dir() else output.unlink()
     line = refused(project, stage, limit_file_size(size))
@@ -89,25 +82,25 @@ def test_full_disk(reference: Project, project: Project, stage: str, size: int) 
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_folder_without_permission(reference: Project, project: Project, stage: str) -> None:
+def test_folder_without_permission(sample: Project, project: Project, stage: str) -> None:
     output = project.folder / OUTPUT[stage]
     folder = output if output.is_dir() else project.folder
     folder.chmod(0o555)
     line = refused(project, stage, drop_privileges)
     folder.chmod(0o755)
     assert line.startswith("error: [Errno 13] Permission denied: ")
-    assert files(project) == files(reference)
+    assert files(project) == files(sample)
 
 
 @pytest.mark.long
-def test_two_pipelines_at_once(reference: Project, tmp_path: Path) -> None:
-    project = Project.copy(tmp_path / "both", PARAMS)
+def test_two_pipelines_at_once(sample: Project, tmp_path: Path) -> None:
+    project = Project.copy(tmp_path / "both", sample.read("params.yaml"))
     both = [project.start("dvc", "repro") for _ in range(2)]
     printed = [process.communicate(timeout=600)[0] for process in both]
     assert 0 in [process.returncode for process in both], printed
     assert not any("Traceback" in text for text in printed), printed
     project.run("dvc", "repro")
-    assert project.read("dvc.lock") == reference.read("dvc.lock")
+    assert project.read("dvc.lock") == sample.read("dvc.lock")
     assert statuses(project) == ["FINISHED"]
 
 
@@ -128,11 +121,11 @@ time.time_ns = lambda: real_ns() + jump.choice([-1, 0, 1]) * 10**16
 
 
 @pytest.mark.long
-def test_clock_that_jumps(reference: Project, tmp_path: Path) -> None:
+def test_clock_that_jumps(sample: Project, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(JUMPING_CLOCK)
-    project = Project.copy(tmp_path / "project", PARAMS)
+    project = Project.copy(tmp_path / "project", sample.read("params.yaml"))
     jumping = Project(project.folder, {"PYTHONPATH": str(tmp_path)})
     jumping.kill_when("epoch 1/")
     jumping.repro()
-    assert jumping.read("dvc.lock") == reference.read("dvc.lock")
+    assert jumping.read("dvc.lock") == sample.read("dvc.lock")
     assert statuses(jumping) == ["FINISHED"]

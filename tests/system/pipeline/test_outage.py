@@ -11,7 +11,6 @@ from tests.helpers.project import Project
 
 pytestmark = pytest.mark.slow
 
-PARAMS = "data: mnist_sample\nexperiment: debug\nset: {train.epochs: 3}\n"
 RUNS = """
 import json, mlflow
 client = mlflow.MlflowClient()
@@ -24,15 +23,10 @@ print(json.dumps([
 COMPLETE = [["FINISHED", True, [1, 2, 3]]]
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return Project.trained(tmp_path_factory.mktemp("reference"), PARAMS)
-
-
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A project with prepared data, in a folder with spaces and non-ASCII characters."""
-    project = Project.copy(tmp_path / "Größe 9 ×", PARAMS)
+def project(sample: Project, tmp_path: Path) -> Project:
+    """`sample` with prepared data only, in a folder with spaces and non-ASCII characters."""
+    project = Project.copy(tmp_path / "Größe 9 ×", sample.read("params.yaml"))
     project.run("dvc", "repro", "prepare")
     return project
 
@@ -42,7 +36,7 @@ def runs(project: Project) -> list[list[object]]:
 
 
 def test_training_survives_the_loss_of_the_tracking_server(
-    reference: Project, project: Project, tmp_path: Path
+    sample: Project, project: Project, tmp_path: Path
 ) -> None:
     port = server.free_port()
     remote = Project(project.folder, server.variables(port))
@@ -59,7 +53,7 @@ def test_training_survives_the_loss_of_the_tracking_server(
     assert "make track" in output
     assert "Traceback" not in output
     assert "tracking is incomplete" in remote.run("dvc", "repro")
-    assert remote.read("dvc.lock") == reference.read("dvc.lock")
+    assert remote.read("dvc.lock") == sample.read("dvc.lock")
     assert "error: MLflow store" in remote.run("python", "-m", "pipeline.track", status=1)
     with server.mlflow(tmp_path / "server", port):
         for _ in range(2):
@@ -68,7 +62,7 @@ def test_training_survives_the_loss_of_the_tracking_server(
 
 
 @pytest.mark.long
-def test_training_survives_a_locked_database(reference: Project, project: Project) -> None:
+def test_training_survives_a_locked_database(sample: Project, project: Project) -> None:
     project.run("python", "-c", "from pipeline.tracking.store import connect; connect('mnist')")
     with sqlite3.connect(project.folder / "mlflow.db", isolation_level=None) as holder:
         holder.execute("BEGIN EXCLUSIVE")
@@ -78,7 +72,7 @@ def test_training_survives_a_locked_database(reference: Project, project: Projec
     assert "database is locked" in output
     assert "Traceback" not in output
     project.run("dvc", "repro")
-    assert project.read("dvc.lock") == reference.read("dvc.lock")
+    assert project.read("dvc.lock") == sample.read("dvc.lock")
     assert runs(project) == COMPLETE
 
 

@@ -35,7 +35,7 @@ def test_killed_pipeline_ends_in_the_same_bytes_and_one_run(
 @pytest.mark.parametrize(
     ("number", "status"),
     [
-        pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
+        pytest.param(signal.SIGTERM, 143, id="SIGTERM", marks=pytest.mark.long),
         pytest.param(signal.SIGINT, 130, id="Ctrl-C"),
     ],
 )

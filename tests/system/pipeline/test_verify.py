@@ -9,33 +9,24 @@ from tests.helpers.project import Project
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    params = "data: mnist_sample\nexperiment: debug\n"
-    project = Project.copy(tmp_path_factory.mktemp("verify"), params)
-    project.repro()
-    project.commit()
-    return project
-
-
-def test_verify_finds_the_same_files(project: Project) -> None:
-    before = project.run("git", "status", "--porcelain")
-    output = project.run("python", "-m", "pipeline.verify")
+def test_verify_finds_the_same_files(sample: Project) -> None:
+    before, runs = sample.run("git", "status", "--porcelain"), sample.runs()
+    output = sample.run("python", "-m", "pipeline.verify")
     assert output.splitlines()[-1] == "37 of 37 files match dvc.lock"
-    assert project.run("git", "status", "--porcelain") == before
-    assert project.runs() == 1, "its run is not in the store of the project"
+    assert sample.run("git", "status", "--porcelain") == before
+    assert sample.runs() == runs, "its run is not in the store of the project"
 
 
-def test_verify_names_each_file_that_differs(project: Project, tmp_path: Path) -> None:
+def test_verify_names_each_file_that_differs(sample: Project, tmp_path: Path) -> None:
     """In a clone whose dvc.lock has wrong digests of some files."""
-    project.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    sample.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
     lock = yaml.safe_load(clone.read("dvc.lock"))
     stages = lock["stages"]
     stages["train"]["outs"][0]["md5"] = "0" * 32
     # The list of one folder is in the cache, with one wrong digest; that of the other is not.
     raw, prepared = stages["fetch"]["outs"][0], stages["prepare"]["outs"][0]
-    cache = project.folder / ".dvc/cache/files/md5"
+    cache = sample.folder / ".dvc/cache/files/md5"
     listed = json.loads((cache / raw["md5"][:2] / raw["md5"][2:]).read_text())
     listed[0]["md5"] = "1" * 32
     raw["md5"] = "2" * 32 + ".dir"
@@ -53,8 +44,8 @@ def test_verify_names_each_file_that_differs(project: Project, tmp_path: Path) -
     ]
 
 
-def test_verify_refuses_changed_inputs(project: Project, tmp_path: Path) -> None:
-    project.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+def test_verify_refuses_changed_inputs(sample: Project, tmp_path: Path) -> None:
+    sample.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     clone = Project(tmp_path / "clone")
     clone.write("pipeline/data/idx.py", clone.read("pipeline/data/idx.py") + "# a line\n")
     output = clone.run("python", "-m", "pipeline.verify", status=1)
