@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import mlflow
 import optuna
+import tensorflow as tf
 from optuna import Trial, TrialPruned
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
@@ -84,6 +85,7 @@ def work(task: Task) -> str:
 
 def _run_trials(task: Task) -> str:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    tf.get_logger().setLevel("ERROR")  # each trial compiles its own functions, which it warns of
     configure_tensorflow(task.threads)
     use_store()
     mlflow.set_tracking_uri(task.tracking_uri)

@@ -40,6 +40,7 @@ def test_sweep_prunes_records_failures_and_resumes(project: Project) -> None:
     make = ["make", "-o", ".venv/.requirements.txt.ready", "sweep", "SWEEP=tiny"]
     output = project.run(*make, "TRIALS=10", "WORKERS=2", "ARGS=model.activation=relu")
     assert output.count("\ntrial ") == 10
+    assert "WARNING" not in output, "trials print nothing of their own"
     check(project, "tiny", 10)
     ended = finished(project, "tiny")
     states = Counter(trial["state"] for trial in ended)
