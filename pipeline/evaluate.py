@@ -6,7 +6,7 @@ from pipeline.config.yaml_files import load_config
 from pipeline.forms.predictor import EXPORTS
 from pipeline.system import cli
 from pipeline.system.colour import print_warning
-from pipeline.training.history import VALIDATION_METRICS, read_history, read_metrics
+from pipeline.training.history import VALIDATION_METRICS, best_epoch, read_history, read_metrics
 
 
 def main() -> None:
@@ -52,7 +52,10 @@ def main() -> None:
     metrics["test_robust_accuracy"] = sum(robust.values()) / len(robust)
     write_json(reports / "metrics.json", metrics)
     network = describe_model(model, models / "model.keras")
-    summary = Summary(cfg, threads, names, test, probabilities, metrics, robust, history, network)
+    best = best_epoch(history)
+    summary = Summary(
+        cfg, threads, names, test, probabilities, metrics, robust, history, best, network
+    )
     write_summary(reports, summary)
     print(
         f"test accuracy {metrics['test_accuracy']:.4f} "

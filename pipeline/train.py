@@ -1,4 +1,4 @@
-"""Train the network on the prepared data and keep the epoch with the lowest validation loss."""
+"""Train the network on the prepared data, and keep the epoch with the best validation accuracy."""
 
 from pathlib import Path
 

@@ -17,11 +17,15 @@ _MOST_NODES = 64  # whose weights are drawn
 _DIGITS = 4  # examples of each corruption
 
 
-def draw_learning_curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Loss, accuracy and learning rate by epoch, on training and validation images."""
+def draw_learning_curves(history: Sequence[Mapping[str, float]], best: float) -> Figure:
+    """Loss, accuracy and learning rate by epoch, on training and validation images.
+
+    Args:
+        history: the metrics of each epoch.
+        best: the number of the epoch whose weights were kept.
+    """
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     epochs = [row["epoch"] for row in history]
-    best = min(history, key=lambda row: row["val_loss"])["epoch"]
     names = ("loss", "accuracy", "learning_rate")
     for axis, name in zip(figure.subplots(1, 3), names, strict=True):
         if name == "learning_rate":

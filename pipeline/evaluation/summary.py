@@ -50,6 +50,7 @@ class Summary:
         metrics: the test metrics by name.
         robust: the accuracy on each kind of corrupted test images.
         history: the metrics of each epoch.
+        best: those of the epoch whose weights the network has.
         network: what is drawn of the network.
     """
 
@@ -61,6 +62,7 @@ class Summary:
     metrics: Mapping[str, float]
     robust: Mapping[str, float]
     history: Sequence[Mapping[str, float]]
+    best: Mapping[str, float]
     network: Network
 
 
@@ -79,18 +81,17 @@ def write_summary(reports: Path, summary: Summary) -> None:
 
 def _figures(summary: Summary) -> dict[str, tuple[Figure, str, str, str]]:
     """The figures by file name, each with its heading, its sentence and its alternative text."""
-    metrics, robust = summary.metrics, summary.robust
+    metrics, robust, best = summary.metrics, summary.robust, summary.best
     bins = calibration(
         summary.probabilities, summary.test.labels, summary.cfg.evaluate.calibration_bins
     )
     selective = selective_accuracies(summary.probabilities, summary.test.labels)
     examples = {kind: corrupt(summary.test.images[:_EXAMPLES], kind) for kind in KINDS}
-    best = min(summary.history, key=lambda row: row["val_loss"])
     worst = min(robust, key=lambda kind: robust[kind])
     gain = ", ".join(f"{percent(value)} without {share:.0%}" for share, value in selective.items())
     return {
         "learning_curves": (
-            figures.draw_learning_curves(summary.history),
+            figures.draw_learning_curves(summary.history, best["epoch"]),
             "How it learned",
             "Where the validation loss rises while the training loss falls, it learns by heart. "
             "The model has the weights of the best epoch.",

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from pipeline.training.history import best_epoch
 from tests.helpers.project import Project
 
 pytestmark = pytest.mark.slow
@@ -52,8 +53,7 @@ def test_promoted_trial_gives_its_metric_to_the_bit(project: Project) -> None:
     project.write("params.yaml", "experiment: best_digits\n")
     project.repro()
     metrics = json.loads(project.read("models/metrics.json"))
-    rows = trial[1]["history"]
-    best = min(rows, key=lambda row: row["val_loss"])
+    best = best_epoch(trial[1]["history"])
     assert metrics["val_accuracy"] == trial[0]
     assert metrics["val_loss"] == best["val_loss"]
     assert metrics["best_epoch"] == best["epoch"]

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.training.history import best_epoch
 from tests.helpers import server, sweeps, tiny
 from tests.helpers.project import Project
 from tests.helpers.sweeps import check, finished, runs, trials, workers
@@ -50,8 +51,7 @@ def test_sweep_prunes_records_failures_and_resumes(project: Project) -> None:
             assert "the loss is" in trial["attrs"]["failure"]
             assert trial["params"]["optimizer.learning_rate"] == 3e38
         if trial["state"] == "COMPLETE":
-            best = min(trial["attrs"]["history"], key=lambda row: row["val_loss"])
-            assert trial["value"] == best["val_loss"]
+            assert trial["value"] == best_epoch(trial["attrs"]["history"])["val_loss"]
     # The same command with as many trials does nothing; with more it keeps the earlier ones.
     assert "\ntrial " not in project.run(*command("sweep.trials=10"))
     shown = _on_terminal(project, *command())

@@ -31,6 +31,7 @@ def summary(names: list[str], count: int = 50) -> Summary:
         metrics=metrics,
         robust=dict.fromkeys(KINDS, 0.5),
         history=[{"epoch": epoch, **row} for epoch in (1, 2)],
+        best={"epoch": 2, **row},
         network=Network(
             [Layer("Flatten", "144", 144, 0, 0), Layer("Dense", "3", 3, 435, 435)],
             np.random.default_rng(0).normal(size=(3, 12, 12)).astype(np.float32),

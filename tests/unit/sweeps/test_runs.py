@@ -26,6 +26,7 @@ from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, THREADS
 from pipeline.tracking.description import NOTE
 from pipeline.tracking.store import TrackingUnavailableError
 from pipeline.tracking.tags import DATA_DIGEST, PARENT_RUN
+from pipeline.training.history import best_epoch
 from tests.helpers.tasks import BASE, task_of
 
 CFG = compose(BASE)
@@ -123,7 +124,7 @@ def test_run_of_a_trial_has_its_parameters_and_its_state(
     assert {"seed.init", "seed.order", "seed.augment"} <= set(child.data.params)
     assert steps(child) == [1, 2]
     # Only a complete trial can win a sort by these, which are those of its best epoch.
-    best = min(HISTORY_ROWS, key=lambda row: row["val_loss"])
+    best = best_epoch(HISTORY_ROWS)
     expected = {"validation_loss": best["val_loss"], "validation_accuracy": best["val_accuracy"]}
     found = {k: v for k, v in child.data.metrics.items() if k.startswith("validation_")}
     assert found == (expected if state == "COMPLETE" else {})
@@ -175,7 +176,7 @@ def test_trials_without_a_run_get_one(study: Study, task: Task) -> None:
         assert steps(complete) == steps(failed) == [1, 2]
     overrides = study.trials[0].user_attrs[OVERRIDES]
     assert complete.data.tags["overrides"] == " ".join(overrides)
-    assert complete.data.metrics["validation_loss"] == min(row["val_loss"] for row in HISTORY_ROWS)
+    assert complete.data.metrics["validation_loss"] == best_epoch(HISTORY_ROWS)["val_loss"]
     assert "validation_loss" not in failed.data.metrics
     began, ended = study.trials[0].datetime_start, study.trials[0].datetime_complete
     assert began is not None

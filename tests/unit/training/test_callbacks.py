@@ -42,10 +42,12 @@ def test_loss_that_is_not_finite_names_step_and_epoch(cfg: MakeConfig, prepared:
 
 
 def progress_of(*val_losses: float, epochs: int = 9, patience: int = 2) -> Progress:
-    """The progress of a training whose epochs had these validation losses."""
+    """The progress of a training whose epochs had these validation losses, and equal accuracies."""
     cfg = compose([f"train.epochs={epochs}", f"train.patience={patience}"])
     progress = Progress(cfg.train)
-    progress.history = [{"epoch": n, "val_loss": loss} for n, loss in enumerate(val_losses, 1)]
+    progress.history = [
+        {"epoch": n, "val_loss": loss, "val_accuracy": 0.5} for n, loss in enumerate(val_losses, 1)
+    ]
     return progress
 
 
@@ -82,7 +84,7 @@ def end_epochs(callback: RecordHistory, model: keras.Model, val_losses: list[flo
         model.set_weights([np.full((1, 1), epoch + 1.0), np.zeros(1)])
         callback.on_epoch_begin(epoch)
         callback.on_test_begin()
-        callback.on_epoch_end(epoch, {"loss": 1.0, "val_loss": loss})
+        callback.on_epoch_end(epoch, {"loss": 1.0, "val_loss": loss, "val_accuracy": 0.5})
 
 
 def test_history_has_the_learning_rate_and_the_best_weights_are_kept(model: keras.Model) -> None:

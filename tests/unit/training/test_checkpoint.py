@@ -30,7 +30,7 @@ def kill_after(epoch: int) -> Callable[[int, dict[str, float]], None]:
 
 def state(epochs: int) -> State:
     arrays = [np.arange(6.0).reshape(2, 3), np.array(epochs)]
-    history = [{"epoch": n, "val_loss": 1 / n} for n in range(1, epochs + 1)]
+    history = [{"epoch": n, "val_loss": 1 / n, "val_accuracy": 0.5} for n in range(1, epochs + 1)]
     return State(history, arrays, arrays[:1], arrays[1:])
 
 

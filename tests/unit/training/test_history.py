@@ -36,7 +36,17 @@ def row(epoch: int, **values: float) -> dict[str, float]:
     return {**dict.fromkeys(COLUMNS, 0.5), "epoch": epoch, **values}
 
 
-def test_best_epoch_is_the_first_with_the_lowest_validation_loss() -> None:
+def test_best_epoch_makes_the_fewest_mistakes() -> None:
+    """The validation loss was lowest in epoch 20 of 30, and the model lost 0.25 points on test."""
+    accuracies, losses = [0.9943, 0.9937, 0.9950, 0.9942], [0.0221, 0.0253, 0.0229, 0.0257]
+    history = [
+        row(n, val_accuracy=accuracy, val_loss=loss)
+        for n, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True), 1)
+    ]
+    assert best_epoch(history) is history[2]
+
+
+def test_of_equal_epochs_the_first_with_the_lowest_loss_is_best() -> None:
     history = [row(n, val_loss=loss) for n, loss in enumerate([0.9, 0.4, 0.4, 0.6], 1)]
     assert best_epoch(history) is history[1]
 
