@@ -44,7 +44,7 @@ def draw_plots(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) ->
     if any(trial.params for trial in complete):
         draw["slices"] = lambda: _slices(study, space, metric)
     if len(compared) > 1 and len(complete) >= max(_LEAST, _LEAST_EACH * len(compared)):
-        draw["importances"] = lambda: _importances(study, compared)
+        draw["importances"] = lambda: _importances(study, compared, space)
     points = [
         Point(trial.number, trial.user_attrs[WEIGHTS], _value(trial))
         for trial in complete
@@ -160,7 +160,7 @@ def _places(axis: Axes, parameter: Parameter) -> Callable[[Any], float]:
     return float
 
 
-def _importances(study: optuna.Study, parameters: Sequence[Parameter]) -> Figure:
+def _importances(study: optuna.Study, parameters: Sequence[Parameter], space: Space) -> Figure:
     """Draw how much each parameter explains (functional ANOVA; Hutter et al., 2014)."""
     trials = complete_trials(study)
     names = {parameter.name: _label(parameter) for parameter in parameters}
@@ -171,8 +171,8 @@ def _importances(study: optuna.Study, parameters: Sequence[Parameter]) -> Figure
     axis.margins(x=0.1)
     axis.invert_yaxis()
     axis.set_xlabel("share of the differences between trials that the parameter explains")
-    others = {name for trial in trials for name in trial.params} - {*names}
-    left_out = f"; left out: {len(others)} that not every trial has" if others else ""
+    others = {p.target for p in space.searched if p.condition and p not in parameters}
+    left_out = f"; not every trial has {', '.join(sorted(others))}" if others else ""
     figure.suptitle(f"which parameters matter, by {_complete(trials)}{left_out}")
     return figure
 
@@ -190,7 +190,8 @@ def _curve(study: optuna.Study, parameter: Parameter, metric: str) -> Figure:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel=_label(parameter), ylabel=metric)
     figure.legend(loc="outside lower center", ncols=2)
-    figure.suptitle(f"{_complete(trials)}{cut_outliers(axis, [y for _, y in points])}")
+    title = f"the best at each value, of {_complete(trials)}"
+    figure.suptitle(f"{title}{cut_outliers(axis, [y for _, y in points])}")
     return figure
 
 
@@ -211,12 +212,15 @@ def _ringed(best: FrozenTrial) -> str:
 
 
 def _label(parameter: Parameter) -> str:
-    """A parameter as a label: its key, and the condition under which it applies."""
+    """A parameter as a label: its key, its scale, and the condition under which it applies."""
+    name = fill(parameter.target, 30)
+    if getattr(parameter.distribution, "log", False):
+        name += " (log)"
     if parameter.condition is None:
-        return fill(parameter.target, 30)
+        return name
     key, values = parameter.condition
     condition = f"if {key} is {' or '.join(map(_text, values))}"
-    return f"{fill(parameter.target, 30)}\n{fill(condition, 30)}"
+    return f"{name}\n{fill(condition, 30)}"
 
 
 def _text(value: Any) -> str:
