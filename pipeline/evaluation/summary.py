@@ -94,7 +94,7 @@ def _figures(summary: Summary) -> dict[str, tuple[Figure, str, str, str]]:
             figures.draw_learning_curves(summary.history, best["epoch"]),
             "How it learned",
             "Where the validation loss rises while the training loss falls, it learns by heart. "
-            "The model has the weights of the best epoch.",
+            "The model has the weights of the epoch with the highest validation accuracy.",
             f"Loss, accuracy and learning rate by epoch. The best of {len(summary.history)} epochs "
             f"is {best['epoch']:.0f}, with validation accuracy {percent(best['val_accuracy'])}.",
         ),

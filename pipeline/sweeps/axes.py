@@ -1,13 +1,22 @@
-"""Axes of a sweep's plots: ranges without outliers, and plain numbers."""
+"""The figure and the axes of a sweep's plots: ranges without outliers, and plain numbers."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 _LEAST = 4  # values, of which outliers can be told
+
+
+def new_figure() -> tuple[Figure, Axes]:
+    """A figure with one pair of axes and a grid."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axis = figure.subplots()
+    axis.grid(alpha=0.3)
+    return figure, axis
 
 
 def bulk(values: Sequence[float]) -> tuple[float, float]:

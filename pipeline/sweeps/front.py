@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from pipeline.sweeps.axes import cut_outliers, label_log_ticks
+from pipeline.sweeps.axes import cut_outliers, label_log_ticks, new_figure
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ def draw_front(points: Sequence[Point], maximize: bool, metric: str) -> Figure:
         maximize: whether a larger value is better.
         metric: what the values are.
     """
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axis = figure.subplots()
+    figure, axis = new_figure()
     axis.plot(
         [p.weights for p in points], [p.value for p in points], "o", alpha=0.4, label="a trial"
     )
@@ -63,8 +62,7 @@ def draw_front(points: Sequence[Point], maximize: bool, metric: str) -> Figure:
             textcoords="offset points",
         )
     axis.margins(y=0.1)
-    axis.grid(alpha=0.3)
-    axis.set(xscale="log", xlabel="weights and biases (logarithmic axis)", ylabel=metric)
+    axis.set(xscale="log", xlabel="weights and biases (log scale)", ylabel=metric)
     label_log_ticks(axis.xaxis)
     figure.legend(loc="outside lower center", ncols=2)
     outside = cut_outliers(axis, [point.value for point in points])

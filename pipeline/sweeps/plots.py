@@ -18,10 +18,17 @@ from optuna.trial import FrozenTrial
 from pipeline.config.overrides import to_grammar
 from pipeline.config.schema import Sweep
 from pipeline.evaluation.drawing import drawing, save_figure
-from pipeline.sweeps.axes import cut_outliers, label_log_ticks
+from pipeline.sweeps.axes import cut_outliers, label_log_ticks, new_figure
 from pipeline.sweeps.front import Point, draw_front
 from pipeline.sweeps.space import Parameter, Space
-from pipeline.sweeps.trials import WEIGHTS, best_trial, complete_trials, finished_trials
+from pipeline.sweeps.trials import (
+    WEIGHTS,
+    best_trial,
+    complete_trials,
+    finished_trials,
+    is_maximized,
+    value_of,
+)
 
 _METRICS = {
     "val_accuracy": "validation accuracy (higher is better)",
@@ -46,12 +53,12 @@ def draw_plots(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) ->
     if len(compared) > 1 and len(complete) >= max(_LEAST, _LEAST_EACH * len(compared)):
         draw["importances"] = lambda: _importances(study, compared, space)
     points = [
-        Point(trial.number, trial.user_attrs[WEIGHTS], _value(trial))
+        Point(trial.number, trial.user_attrs[WEIGHTS], value_of(trial))
         for trial in complete
         if WEIGHTS in trial.user_attrs
     ]
     if len({point.weights for point in points}) > 1:
-        draw["pareto"] = lambda: draw_front(points, sweep.direction == "maximize", metric)
+        draw["pareto"] = lambda: draw_front(points, is_maximized(study), metric)
     for parameter in space.searched:
         few = isinstance(parameter.values, range) and len(parameter.values) <= _MOST_OF_CURVE
         if few and len(_tried(complete, parameter)) > 1:
@@ -62,10 +69,6 @@ def draw_plots(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) ->
             figure = make()
             figure.suptitle(fill(f"{sweep.name}: {figure.get_suptitle()}", 80))
             save_figure(figure, folder / f"{name}.png")
-
-
-def _value(trial: FrozenTrial) -> float:
-    return float(trial.values[0])
 
 
 def _tried(trials: Sequence[FrozenTrial], parameter: Parameter) -> set[Any]:
@@ -82,23 +85,16 @@ def _compared(trials: Sequence[FrozenTrial], space: Space) -> list[Parameter]:
     ]
 
 
-def _figure() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axis = figure.subplots()
-    axis.grid(alpha=0.3)
-    return figure, axis
-
-
 def _history(study: optuna.Study, metric: str) -> Figure:
     """Plot the metric over the trials. The title counts those that have no final value."""
     trials, best = complete_trials(study), best_trial(study)
     assert best is not None
-    numbers, values = [trial.number for trial in trials], [_value(trial) for trial in trials]
-    best_so_far = list(accumulate(values, max if _is_maximized(study) else min))
-    figure, axis = _figure()
+    numbers, values = [trial.number for trial in trials], [value_of(trial) for trial in trials]
+    best_so_far = list(accumulate(values, max if is_maximized(study) else min))
+    figure, axis = new_figure()
     axis.plot(numbers, values, "o", label="a trial")
     axis.plot(numbers, best_so_far, drawstyle="steps-post", label="the best so far")
-    _ring(axis, best.number, _value(best))
+    _ring(axis, best.number, value_of(best))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="number of the trial", ylabel=metric)
     figure.legend(loc="outside lower center", ncols=2)
@@ -124,14 +120,14 @@ def _slices(study: optuna.Study, space: Space, metric: str) -> Figure:
         has_it = [trial for trial in trials if parameter.name in trial.params]
         dots = axis.scatter(
             [place(trial.params[parameter.name]) for trial in has_it],
-            [_value(trial) for trial in has_it],
+            [value_of(trial) for trial in has_it],
             c=[trial.number for trial in has_it],
             vmin=0,
             vmax=max(trials[-1].number, 1),
             zorder=2,
         )
         if best in has_it:
-            _ring(axis, place(best.params[parameter.name]), _value(best))
+            _ring(axis, place(best.params[parameter.name]), value_of(best))
         label_log_ticks(axis.xaxis)
         axis.grid(alpha=0.3)
         axis.set_xlabel(_label(parameter))
@@ -140,7 +136,7 @@ def _slices(study: optuna.Study, space: Space, metric: str) -> Figure:
     figure.supylabel(metric, fontsize="medium")
     bar = figure.colorbar(dots, ax=figure.axes, label="number of the trial")
     bar.ax.yaxis.set_major_locator(MaxNLocator(integer=True))
-    outside = cut_outliers(axes[0, 0], [_value(trial) for trial in trials])
+    outside = cut_outliers(axes[0, 0], [value_of(trial) for trial in trials])
     figure.suptitle(f"a dot for each of {_complete(trials)}; {_ringed(best)}{outside}")
     return figure
 
@@ -153,7 +149,7 @@ def _places(axis: Axes, parameter: Parameter) -> Callable[[Any], float]:
         axis.set_xticks(range(len(choices)), labels, rotation=0 if len(choices) < 5 else 30)
         axis.set_xlim(-0.5, len(choices) - 0.5)
         return choices.index
-    if getattr(parameter.distribution, "log", False):
+    if parameter.is_logarithmic:
         axis.set_xscale("log")
     elif isinstance(parameter.values, range):
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -165,7 +161,7 @@ def _importances(study: optuna.Study, parameters: Sequence[Parameter], space: Sp
     trials = complete_trials(study)
     names = {parameter.name: _label(parameter) for parameter in parameters}
     shares = optuna.importance.get_param_importances(study, params=list(names))
-    figure, axis = _figure()
+    figure, axis = new_figure()
     bars = axis.barh([names[name] for name in shares], list(shares.values()))
     axis.bar_label(bars, fmt="%.2f", padding=3)
     axis.margins(x=0.1)
@@ -181,10 +177,10 @@ def _curve(study: optuna.Study, parameter: Parameter, metric: str) -> Figure:
     """Plot the metric over an integer parameter: each trial, and the best one at each value."""
     name = parameter.name
     trials = [trial for trial in complete_trials(study) if name in trial.params]
-    points = [(trial.params[name], _value(trial)) for trial in trials]
-    better = max if _is_maximized(study) else min
+    points = [(trial.params[name], value_of(trial)) for trial in trials]
+    better = max if is_maximized(study) else min
     best = {x: better(v for at, v in points if at == x) for x in sorted({x for x, _ in points})}
-    figure, axis = _figure()
+    figure, axis = new_figure()
     axis.plot([x for x, _ in points], [y for _, y in points], "o", alpha=0.4, label="a trial")
     axis.plot(list(best), list(best.values()), "o-", label="the best at each value")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -193,10 +189,6 @@ def _curve(study: optuna.Study, parameter: Parameter, metric: str) -> Figure:
     title = f"the best at each value, of {_complete(trials)}"
     figure.suptitle(f"{title}{cut_outliers(axis, [y for _, y in points])}")
     return figure
-
-
-def _is_maximized(study: optuna.Study) -> bool:
-    return study.direction == optuna.study.StudyDirection.MAXIMIZE
 
 
 def _complete(trials: Sequence[FrozenTrial]) -> str:
@@ -214,8 +206,8 @@ def _ringed(best: FrozenTrial) -> str:
 def _label(parameter: Parameter) -> str:
     """A parameter as a label: its key, its scale, and the condition under which it applies."""
     name = fill(parameter.target, 30)
-    if getattr(parameter.distribution, "log", False):
-        name += " (log)"
+    if parameter.is_logarithmic:
+        name += " (log scale)"
     if parameter.condition is None:
         return name
     key, values = parameter.condition

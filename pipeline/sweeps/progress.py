@@ -107,14 +107,14 @@ class _View:
         count = Counter(trial.state for trial in trials)
         best = best_trial(self.study)
         self.bar.n = len(ended)
-        # The best comes first, because a narrow terminal has no room for the end.
+        # The best comes first, because a narrow terminal has no room for all parts.
         parts = [f"best {short_number(best.value)} (trial {best.number})"] if best else []
         parts += [f"{count[state]} {name}" for state, name in _COUNTED.items() if count[state]]
         self.bar.set_postfix_str(", ".join(fitting(parts, self._room())))
 
     def _room(self) -> int:
-        """How many columns of the terminal the bar leaves free, if it has one column itself."""
-        needed = len(f"{self.name} {self.bar.total}/{self.bar.total} # 00:00:00, ")
+        """How many columns are left for text, beside the name, the counts, the bar and the time."""
+        needed = len(f"{self.name} {self.bar.total}/{self.bar.total} █ 00:00:00, ")
         return shutil.get_terminal_size().columns - needed
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import optuna
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from pipeline.config.composition import compose, compose_sweep
@@ -13,7 +12,7 @@ from pipeline.sweeps.plan import Plan, plan_sweep
 from pipeline.sweeps.preflight import trained_settings
 from pipeline.sweeps.presets import write_preset
 from pipeline.sweeps.space import SEED
-from pipeline.sweeps.trials import OVERRIDES, complete_trials
+from pipeline.sweeps.trials import OVERRIDES, complete_trials, is_maximized, value_of
 from pipeline.system.errors import UserError
 
 
@@ -69,5 +68,4 @@ def plan_replicates(
 def best_trials(study: optuna.Study, count: int) -> list[FrozenTrial]:
     """The best complete trials; of equal ones, those that came first."""
     ordered = sorted(complete_trials(study), key=lambda trial: trial.number)
-    best_first = study.direction == StudyDirection.MAXIMIZE
-    return sorted(ordered, key=lambda trial: float(trial.values[0]), reverse=best_first)[:count]
+    return sorted(ordered, key=value_of, reverse=is_maximized(study))[:count]

@@ -64,6 +64,11 @@ class Parameter:
         """Whether it is a range or an interval, not a choice."""
         return not isinstance(self.distribution, CategoricalDistribution | None)
 
+    @property
+    def is_logarithmic(self) -> bool:
+        """Whether the sampler draws its logarithm evenly."""
+        return bool(getattr(self.distribution, "log", False))
+
     def holds(self, chosen: Params) -> bool:
         """Whether the condition holds, given the values chosen so far, by target."""
         if self.condition is None:

@@ -76,13 +76,22 @@ def replicates_by_mean(study: optuna.Study) -> list[list[FrozenTrial]]:
     for trial in complete_trials(study):
         others = {name: value for name, value in trial.params.items() if name != SEED}
         groups.setdefault(params_key(others), []).append(trial)
-    best_first = study.direction == StudyDirection.MAXIMIZE
-    return sorted(groups.values(), key=mean_value, reverse=best_first)
+    return sorted(groups.values(), key=mean_value, reverse=is_maximized(study))
+
+
+def is_maximized(study: optuna.Study) -> bool:
+    """Whether a larger value is better."""
+    return study.direction == StudyDirection.MAXIMIZE
+
+
+def value_of(trial: FrozenTrial) -> float:
+    """The value of a complete trial: the sweep's metric."""
+    return float(trial.values[0])
 
 
 def mean_value(trials: Sequence[FrozenTrial]) -> float:
     """The mean of the values of complete trials."""
-    return fmean(float(trial.values[0]) for trial in trials)
+    return fmean(map(value_of, trials))
 
 
 def too_many_failures(study: optuna.Study, sweep: Sweep) -> bool:

@@ -85,7 +85,7 @@ def work(task: Task) -> str:
 
 def _run_trials(task: Task) -> str:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    tf.get_logger().setLevel("ERROR")  # each trial compiles its own functions, which it warns of
+    tf.get_logger().setLevel("ERROR")  # it warns of functions that each trial compiles
     configure_tensorflow(task.threads)
     use_store()
     mlflow.set_tracking_uri(task.tracking_uri)

@@ -25,8 +25,9 @@ TEST_METRICS = ("test_loss", "test_accuracy")
 def best_epoch(history: list[Row]) -> Row:
     """The epoch with the highest validation accuracy; of equal ones, that with the lowest loss.
 
-    The loss alone would often choose an epoch in the middle of a training with smoothed labels or a
-    schedule: later ones make fewer mistakes, but are less sure, or are surer of their mistakes.
+    The loss alone often chooses an epoch in the middle of a long training. Later epochs make fewer
+    mistakes, but their loss is higher: they are surer of these mistakes, or, with smoothed labels,
+    less sure of all answers.
     """
     return max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
 

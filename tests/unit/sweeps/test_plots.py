@@ -65,7 +65,7 @@ def test_each_slice_has_its_own_ticks(figures: dict[str, Figure]) -> None:
     assert labels["augment"] == ["null", "shift"]
     assert {"1", "2", "3"} <= {*labels["model.depth"]}
     assert not any("." in label for label in labels["model.depth"]), "no layer is half a layer"
-    assert shown["model.width (log)"].get_xscale() == "log"
+    assert shown["model.width (log scale)"].get_xscale() == "log"
 
 
 def test_slices_mark_the_best_trial(figures: dict[str, Figure]) -> None:
@@ -95,7 +95,7 @@ def test_importances_name_what_they_leave_out(figures: dict[str, Figure]) -> Non
 
 def test_condition_of_a_parameter_is_written_at_its_slice(figures: dict[str, Figure]) -> None:
     labels = [axis.get_xlabel() for axis in figures["slices.png"].axes]
-    assert "optimizer.learning_rate (log)\nif optimizer is adam" in labels
+    assert "optimizer.learning_rate (log scale)\nif optimizer is adam" in labels
 
 
 def test_titles_begin_with_the_name_of_the_sweep(figures: dict[str, Figure], sweep: Sweep) -> None:
