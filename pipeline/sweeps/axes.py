@@ -38,7 +38,7 @@ def cut_outliers(axis: Axes, values: Sequence[float]) -> str:
         return ""
     margin = 0.1 * (high - low)
     axis.set_ylim(low - margin, high + margin)
-    return f"; far outside the picture: {sum(not low <= value <= high for value in values)}"
+    return f"; far outside: {sum(not low <= value <= high for value in values)}"
 
 
 def label_log_ticks(axis: Axis) -> None:

@@ -130,7 +130,8 @@ def _slices(study: optuna.Study, space: Space, metric: str) -> Figure:
             _ring(axis, place(best.params[parameter.name]), value_of(best))
         label_log_ticks(axis.xaxis)
         axis.grid(alpha=0.3)
-        axis.set_xlabel(_label(parameter))
+        scale = " (log scale)" if parameter.is_logarithmic else ""
+        axis.set_xlabel(_label(parameter, scale))
     for axis in axes.flat[len(shown) :]:
         axis.remove()
     figure.supylabel(metric, fontsize="medium")
@@ -203,11 +204,9 @@ def _ringed(best: FrozenTrial) -> str:
     return f"the ring: the best, trial {best.number}"
 
 
-def _label(parameter: Parameter) -> str:
-    """A parameter as a label: its key, its scale, and the condition under which it applies."""
-    name = fill(parameter.target, 30)
-    if parameter.is_logarithmic:
-        name += " (log scale)"
+def _label(parameter: Parameter, scale: str = "") -> str:
+    """A parameter as a label: its key, the scale of the axis, and the condition of the key."""
+    name = fill(parameter.target, 30) + scale
     if parameter.condition is None:
         return name
     key, values = parameter.condition

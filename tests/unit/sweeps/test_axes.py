@@ -10,7 +10,7 @@ def test_diverged_trials_do_not_set_the_axis() -> None:
     assert bulk(DIVERGED) == (0.1, 0.2)
     axis = Figure().subplots()
     axis.plot(DIVERGED)
-    assert cut_outliers(axis, DIVERGED) == "; far outside the picture: 1"
+    assert cut_outliers(axis, DIVERGED) == "; far outside: 1"
     assert axis.get_ylim() == pytest.approx((0.09, 0.21))
 
 

@@ -85,7 +85,7 @@ def test_diverged_trial_sets_no_axis(figures: dict[str, Figure]) -> None:
     for name in ("history.png", "slices.png", "pareto.png", "curve_model.depth.png"):
         assert figures[name].axes[0].get_ylim()[1] < 2
         title = " ".join(figures[name].get_suptitle().split())
-        assert title.endswith("far outside the picture: 1")
+        assert title.endswith("far outside: 1")
 
 
 def test_importances_name_what_they_leave_out(figures: dict[str, Figure]) -> None:
@@ -101,3 +101,8 @@ def test_condition_of_a_parameter_is_written_at_its_slice(figures: dict[str, Fig
 def test_titles_begin_with_the_name_of_the_sweep(figures: dict[str, Figure], sweep: Sweep) -> None:
     for figure in figures.values():
         assert figure.get_suptitle().startswith(f"{sweep.name}: ")
+
+
+def test_bars_of_importances_have_no_scale(figures: dict[str, Figure]) -> None:
+    labels = [label.get_text() for label in figures["importances.png"].axes[0].get_yticklabels()]
+    assert "model.width" in labels
