@@ -85,11 +85,19 @@ def draw_lesson(lesson: Lesson, found: Sequence[Found]) -> Figure:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     best.set(title="Best validation accuracy", xlabel=compared)
     best.margins(0.15)
+    _widen(best)
     for axis in figure.axes:
         axis.grid(alpha=0.3)
     _limit(losses, [row["val_loss"] for each in shown for row in each.history])
     accuracies.legend(loc="lower right", fontsize=9)
     return figure
+
+
+def _widen(axis: Any) -> None:
+    """Show at least one percentage point, so that a small difference looks small."""
+    low, high = axis.get_ylim()
+    missing = max(0.01 - (high - low), 0) / 2
+    axis.set_ylim(low - missing, high + missing)
 
 
 def _limit(axis: Any, losses: Sequence[float]) -> None:

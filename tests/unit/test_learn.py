@@ -68,6 +68,16 @@ def test_failed_value_is_said_and_not_drawn() -> None:
     assert best.lines[0].get_ydata() == [found[0].best["val_accuracy"]]
 
 
+def test_small_difference_looks_small() -> None:
+    """Two accuracies of 0.9452 and 0.9458 were drawn at the bottom and at the top."""
+    found = [
+        Found(value, 1, 0, "", [row(1, loss)]) for value, loss in (("a", 0.0548), ("b", 0.0542))
+    ]
+    low, high = draw_lesson(find_lesson("bias"), found).axes[2].get_ylim()
+    assert high - low == pytest.approx(0.01)
+    assert low < 0.9452 < 0.9458 < high
+
+
 def test_glossary_names_keys_and_files_that_exist() -> None:
     text = (FOLDER / "glossary.md").read_text()
     rows = [line.split("|")[1:4] for line in text.splitlines() if line.startswith("| ")][1:]
