@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -20,17 +21,18 @@ from pipeline.sweeps.storage import Store
 store = Store(Path(".sweeps/{name}").resolve(), "{name}", "{database}/optuna")
 study = store.create("minimize")
 """
-# Waits until a few trials have ended and the host is in the middle of another one: after its first
-# epoch, and long before its last.
+# Waits until a few trials have ended and the host is in the middle of another one. Then it keeps
+# the lock of the study, without which no trial can end.
 WITHIN_TRIAL = """
 while True:
     with store.lock:
         stale = [t.number for t in study.stale()]
         trials = study.get_trials(deepcopy=False)
-    running = [t for t in trials if t.state.name == "RUNNING" and t.number not in stale]
-    hosts = [t.user_attrs["host"] for t in running if 0 < len(t.intermediate_values) < 20]
-    if len(trials) - len(running) >= 2 and "{host}" in hosts:
-        break
+        running = [t for t in trials if t.state.name == "RUNNING" and t.number not in stale]
+        hosts = [t.user_attrs["host"] for t in running if t.intermediate_values]
+        if len(trials) - len(running) >= 2 and "{host}" in hosts:
+            print("within a trial", flush=True)
+            time.sleep(600)
     time.sleep(0.1)
 """
 # Waits until no worker runs a trial.
@@ -75,22 +77,28 @@ class Servers:
     def sweep(self, host: Host, name: str, *more: str) -> "subprocess.Popen[str]":
         """Start or resume a sweep of trials that take a few seconds each."""
         # No trial is pruned, so that the lost host is still within one.
-        shared = ["train.epochs=60", "sweep.pruner.n_startup_trials=99"]
+        shared = ["train.epochs=30", "sweep.pruner.n_startup_trials=99"]
         shared += [f"sweep.name={name}", f"launcher.storage={self.database}/optuna"]
         command = ["python", "-m", "pipeline.sweep", "sweep=tiny", *shared]
         return host.start(*command, *more, MLFLOW_TRACKING_URI=self.tracking)
 
-    def wait_until_within_trial(
+    @contextmanager
+    def within_trial(
         self, name: str, host: Host, process: "subprocess.Popen[str]"
-    ) -> None:
+    ) -> Iterator[None]:
+        """Wait until a host is within a trial, which cannot end before the block does."""
         code = OPEN.format(name=name, database=self.database) + WITHIN_TRIAL.format(host=host.name)
         watch = self.start(self.head, code)
-        deadline = time.monotonic() + 300
-        while watch.poll() is None:
-            assert process.poll() is None, f"the sweep ended before that\n{self.head.logs()}"
-            assert time.monotonic() < deadline, self.head.logs()
-            time.sleep(0.1)
-        assert watch.returncode == 0, self.head.logs()
+        try:
+            deadline = time.monotonic() + 300
+            while "within a trial" not in self.head.last_log():
+                assert process.poll() is None, f"the sweep ended before that\n{self.head.logs()}"
+                assert time.monotonic() < deadline, self.head.logs()
+                time.sleep(0.1)
+            yield
+        finally:
+            watch.kill()
+            watch.wait()
 
     def check(self, name: str, total: int) -> None:
         """Check the trials and their runs. At least one trial was lost with its host."""
@@ -149,14 +157,14 @@ def test_sweep_survives_its_interruption_and_the_loss_of_a_host(
         where = [f"launcher={launcher}", f"launcher.address={address}", "sweep.workers=3"]
         again = [launcher, *where, "sweep.trials=8"]
         process = servers.sweep(head, *again)
-        servers.wait_until_within_trial(launcher, lost, process)
-        process.send_signal(signal.SIGINT)
+        with servers.within_trial(launcher, lost, process):
+            process.send_signal(signal.SIGINT)
         assert process.wait(120) == 130, head.logs()
         complete = servers.python(OPEN.format(name=launcher, database=servers.database) + LEFT)
         assert int(complete) < 8, "its workers release their trials"
         process = servers.sweep(head, *again)
-        servers.wait_until_within_trial(launcher, lost, process)
-        getattr(lost, loss)()
+        with servers.within_trial(launcher, lost, process):
+            getattr(lost, loss)()
         began = time.monotonic()
         assert process.wait(480) == 0, head.logs()
         print(f"{launcher}, {loss}: ended after {time.monotonic() - began:.0f} s")
@@ -177,8 +185,8 @@ def test_sweeps_started_by_hand(network: list[Host], lost: Host, servers: Server
     """As SLURM starts them. One host is cut off, and returns after another has its trial."""
     others = network[1:]
     each = [servers.sweep(host, "hand", "sweep.workers=1", "sweep.trials=6") for host in others]
-    servers.wait_until_within_trial("hand", lost, each[0])
-    lost.cut()
+    with servers.within_trial("hand", lost, each[0]):
+        lost.cut()
     for host, process in zip(others[:-1], each[:-1], strict=True):
         assert process.wait(480) == 0, host.logs()
     lost.mend()
@@ -190,8 +198,8 @@ def test_sweep_resumes_when_its_database_is_back(network: list[Host], servers: S
     others = network[1:3]
     again = ("away", "sweep.workers=1", "sweep.trials=6")
     each = [servers.sweep(host, *again) for host in others]
-    servers.wait_until_within_trial("away", others[-1], each[0])
-    servers.postgres.end()
+    with servers.within_trial("away", others[-1], each[0]):
+        servers.postgres.end()
     assert [process.wait(120) for process in each] == [1, 1], others[0].logs()
     for host in others:
         log = host.last_log()
