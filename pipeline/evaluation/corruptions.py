@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.splits import parts
+
 Images = NDArray[np.uint8]
 Corrupt = Callable[[Images, np.random.Generator], Images]
 
@@ -27,7 +29,7 @@ def corrupt(images: Images, kind: str, seed: int = 0) -> Images:
     Returns:
         New images of the same shape. Equal arguments give equal bytes.
     """
-    return KINDS[kind](np.asarray(images), np.random.default_rng([seed, [*KINDS].index(kind)]))
+    return KINDS[kind](np.asarray(images), _draws(kind, seed))
 
 
 def robust_accuracies(
@@ -44,10 +46,19 @@ def robust_accuracies(
         labels: the true classes, shape (N,).
         seed: see `corrupt`.
     """
-    return {
-        kind: float((answer(corrupt(images, kind, seed)).argmax(1) == labels).mean())
-        for kind in KINDS
-    }
+    accuracies = {}
+    for kind, change in KINDS.items():
+        draws = _draws(kind, seed)
+        correct = 0
+        for rows in parts(len(images)):
+            answers = answer(change(np.asarray(images[rows]), draws))
+            correct += int((answers.argmax(1) == labels[rows]).sum())
+        accuracies[kind] = correct / len(labels)
+    return accuracies
+
+
+def _draws(kind: str, seed: int) -> np.random.Generator:
+    return np.random.default_rng([seed, [*KINDS].index(kind)])
 
 
 def _warp(images: Images, maps: NDArray[np.float64]) -> Images:

@@ -35,7 +35,7 @@ def write_report(
         settings: the number of calibration bins, and the number of pictures in mistakes.png.
     """
     predicted = probabilities.argmax(1)
-    rows = [
+    rows = (
         {
             "image": i,
             "actual": class_names[actual],
@@ -43,7 +43,7 @@ def write_report(
             "probability": f"{probabilities[i, guess]:.6f}",
         }
         for i, (actual, guess) in enumerate(zip(test.labels, predicted, strict=True))
-    ]
+    )
     write_csv(reports / "predictions.csv", rows)
     named = [
         {**row, "class": class_names[row["class"]]} for row in per_class(probabilities, test.labels)

@@ -6,8 +6,9 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -59,7 +60,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, rows: list[dict[str, Any]], columns: Sequence[str] = ()) -> None:
+def write_csv(path: Path, rows: Iterable[dict[str, Any]], columns: Sequence[str] = ()) -> None:
     """Write rows as CSV with a header, atomically.
 
     Args:
@@ -70,9 +71,11 @@ def write_csv(path: Path, rows: list[dict[str, Any]], columns: Sequence[str] = (
     """
     text = io.StringIO()
     others: Literal["ignore", "raise"] = "ignore" if columns else "raise"
-    writer = csv.DictWriter(text, columns or rows[0], extrasaction=others, lineterminator="\n")
+    rows = iter(rows)
+    first = [] if columns else [next(rows)]
+    writer = csv.DictWriter(text, columns or first[0], extrasaction=others, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(chain(first, rows))
     write_text(path, text.getvalue())
 
 

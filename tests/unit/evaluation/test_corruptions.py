@@ -48,3 +48,17 @@ def test_accuracy_is_that_of_the_answers_to_corrupted_images() -> None:
     assert robust_accuracies(answer, images, labels) == dict.fromkeys(KINDS, 0.5)
     for kind, given in zip(KINDS, seen, strict=True):
         np.testing.assert_array_equal(given, corrupt(images, kind))
+
+
+def test_many_images_are_corrupted_in_parts() -> None:
+    """Their memory would be ten times that of the images."""
+    images = np.zeros((25_000, 2, 2), np.uint8)
+    labels = np.arange(25_000) < 20_000
+    sizes = []
+
+    def answer(given: np.ndarray) -> np.ndarray:
+        sizes.append(len(given))
+        return np.eye(2, dtype=np.float32)[np.ones(len(given), int)]
+
+    assert robust_accuracies(answer, images, labels.astype(np.uint8)) == dict.fromkeys(KINDS, 0.8)
+    assert sizes == [10_000, 10_000, 5_000] * len(KINDS)
