@@ -1,6 +1,8 @@
 """The layers of a network as plain values, to be drawn and described."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import keras
@@ -20,6 +22,7 @@ class Layer:
         width: nodes or channels of its output.
         parameters: how many weights and biases it has, also those that are not trained.
         trained: how many of them are trained.
+        copies: how many networks of an ensemble have such a layer. The parameters are those of all.
     """
 
     kind: str
@@ -27,6 +30,12 @@ class Layer:
     width: int
     parameters: int
     trained: int
+    copies: int = 1
+
+    @property
+    def name(self) -> str:
+        """What it is called in a picture, such as `Dense`, or `5 × Dense` in an ensemble."""
+        return self.kind if self.copies == 1 else f"{self.copies} × {self.kind}"
 
 
 @dataclass(frozen=True)
@@ -50,28 +59,53 @@ def describe_model(model: keras.Model, path: Path) -> Network:
 
 
 def layers_of(model: keras.Model) -> list[Layer]:
-    """The layers of a model, from the image to the probabilities."""
-    layers = []
-    for layer in model.layers:
-        outputs = layer.output if isinstance(layer.output, list | tuple) else [layer.output]
-        shape = outputs[0].shape[1:]
-        layers.append(
-            Layer(
-                type(layer).__name__,
-                " × ".join(map(str, shape)),
-                int(shape[-1]) if shape else 1,
-                layer.count_params(),
-                sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights),
-            )
-        )
+    """The layers of a model, from the image to the probabilities, with those of nested models.
+
+    Nested models of the same form, as in an ensemble, are shown once.
+    """
+    layers: list[Layer] = []
+    for nested, group in groupby(model.layers, lambda layer: isinstance(layer, keras.Model)):
+        if nested:
+            layers += _merge([layers_of(each) for each in group])
+        else:
+            layers += [_layer(each) for each in group]
     return layers
+
+
+def _layer(layer: keras.layers.Layer) -> Layer:
+    outputs = layer.output if isinstance(layer.output, list | tuple) else [layer.output]
+    shape = outputs[0].shape[1:]
+    return Layer(
+        type(layer).__name__,
+        " × ".join(map(str, shape)),
+        int(shape[-1]) if shape else 1,
+        layer.count_params(),
+        sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights),
+    )
+
+
+def _merge(networks: Sequence[list[Layer]]) -> list[Layer]:
+    """The layers of one network if all are equal, with the parameters of all; else all layers."""
+    first = networks[0]
+    if any(network != first for network in networks):
+        return [layer for network in networks for layer in network]
+    count = len(networks)
+    return [
+        replace(
+            layer,
+            parameters=count * layer.parameters,
+            trained=count * layer.trained,
+            copies=count * layer.copies,
+        )
+        for layer in first
+    ]
 
 
 def describe_network(model: keras.Model) -> str:
     """The layers that compute with weights, and their widths, such as `Conv2D 32, Dense 10`."""
     shown = [layer for layer in layers_of(model) if layer.trained]
     return ", ".join(
-        f"{layer.kind} {layer.width}" for layer in shown if layer.kind != "BatchNormalization"
+        f"{layer.name} {layer.width}" for layer in shown if layer.kind != "BatchNormalization"
     )
 
 

@@ -103,7 +103,7 @@ def _figures(summary: Summary) -> dict[str, tuple[Figure, str, str, str]]:
             "The network",
             "A box is a layer. Its number is how many nodes or channels it has; above it stands "
             "how many weights and biases.",
-            "Layers: " + ", ".join(f"{each.kind} {each.shape}" for each in summary.network.layers),
+            "Layers: " + ", ".join(f"{each.name} {each.shape}" for each in summary.network.layers),
         ),
         "weights": (
             figures.draw_weights(summary.network.weights),

@@ -41,10 +41,10 @@ class PrintNetwork(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         layers = layers_of(self.model)
-        width = max(len(layer.kind) for layer in layers)
+        width = max(len(layer.name) for layer in layers)
         for layer in layers:
             weights = f"{layer.parameters:>11,}" if layer.parameters else ""
-            print(f"  {layer.kind:<{width}}  {layer.shape:<12}{weights}".rstrip())
+            print(f"  {layer.name:<{width}}  {layer.shape:<12}{weights}".rstrip())
         print(f"{sum(layer.parameters for layer in layers):,} weights and biases", flush=True)
 
 

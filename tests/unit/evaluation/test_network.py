@@ -1,9 +1,11 @@
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 
 from pipeline.evaluation.network import describe_network, first_weights, layers_of
-from pipeline.models import cnn, mlp, rnn
+from pipeline.models import cnn, ensemble, mlp, rnn
 
 
 def test_layers_have_shapes_and_numbers_of_parameters() -> None:
@@ -14,6 +16,22 @@ def test_layers_have_shapes_and_numbers_of_parameters() -> None:
     assert [(layer.width, layer.shape) for layer in dense] == [(7, "7"), (5, "5")]
     assert dense[0].parameters == dense[0].trained == 4 * 3 * 7 + 7
     assert describe_network(model) == "Dense 7, Dense 5"
+
+
+def test_members_of_an_ensemble_are_shown_once() -> None:
+    model = ensemble((4, 3), 5, members=3, member=partial(mlp, depth=1, width=7))
+    layers = layers_of(model)
+    assert sum(layer.parameters for layer in layers) == model.count_params()
+    names = [layer.name for layer in layers if layer.kind in ("Flatten", "Dense", "Average")]
+    assert names == ["3 × Flatten", "3 × Dense", "3 × Dense", "Average"]
+    assert describe_network(model) == "3 × Dense 7, 3 × Dense 5"
+
+
+def test_nested_models_of_other_forms_are_all_shown() -> None:
+    image = keras.Input((4, 3), dtype="uint8")
+    networks = [mlp((4, 3), 5, depth=1, width=width) for width in (7, 8)]
+    model = keras.Model(image, keras.layers.Average()([network(image) for network in networks]))
+    assert describe_network(model) == "Dense 7, Dense 5, Dense 8, Dense 5"
 
 
 @pytest.mark.parametrize(
