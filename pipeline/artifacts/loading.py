@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.artifacts.model_path import RECORDED, model_path, names_file
 from pipeline.forms.predictor import Predictor, light_form
 from pipeline.system.files import sha256
 
@@ -36,8 +37,10 @@ def load_main(uri: str) -> Loaded:
     """
     if form := light_form(uri):
         return form_main(form, uri)
+    if names_file(uri):
+        model_path(uri)  # fails before the imports
     version = ""
-    if uri.startswith(("runs:/", "models:/")):
+    if uri.startswith(RECORDED):
         from pipeline.artifacts.recorded import recorded_form, version_of
 
         version = version_of(uri)

@@ -13,6 +13,7 @@ from pathlib import Path
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from pipeline.artifacts.model_path import RECORDED, REVISION, model_path, names_file
 from pipeline.config.paths import DEFAULT_MODEL, repository_root
 from pipeline.system.dvc import LOCK, failure, is_complete, read_config, read_lock, run_dvc
 from pipeline.system.errors import UserError, one_line
@@ -27,23 +28,22 @@ def resolve_model(uri: str) -> Iterator[Path]:
     Args:
         uri: a path, `runs:/<id>/model`, `models:/<name>@<alias>`, `models:/<name>/<version>`,
             `models:/<model id>`, or `git:<revision>`. The last one is models/model.keras of that
-            revision, from DVC. If the file models/model.keras is missing, its path is also resolved
-            from DVC, because DVC removes the file before it trains.
+            revision, from DVC. See also `names_file`.
 
     Raises:
         UserError: when there is no such model. The message says where it was looked for.
     """
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
-        if uri.startswith(("runs:/", "models:/")):
+        if names_file(uri):
+            yield model_path(uri)
+        elif uri.startswith(RECORDED):
             yield _from_mlflow(uri, Path(folder))
-        elif uri.startswith("git:"):
-            if uri == "git:":
-                raise UserError("git: names no revision, such as git:HEAD~1")
-            yield _from_dvc(uri.removeprefix("git:"), Path(folder))
-        elif uri == DEFAULT_MODEL and not Path(uri).exists() and Path("dvc.lock").exists():
-            yield _from_dvc("", Path(folder))
+        elif uri == REVISION:
+            raise UserError("git: names no revision, such as git:HEAD~1")
         else:
-            yield _from_path(uri)
+            yield _from_dvc(
+                uri.removeprefix(REVISION) if uri != DEFAULT_MODEL else "", Path(folder)
+            )
 
 
 @contextmanager
@@ -68,20 +68,6 @@ def check_model_exists(uri: str | None) -> None:
     """Raise UserError when `train.init_from` names a model that does not exist."""
     with initial_model(uri):
         pass
-
-
-def _from_path(uri: str) -> Path:
-    if not uri:
-        raise UserError(
-            "the model URI is empty: name a .keras file, runs:/<id>/model, models:/<name>@<alias> "
-            "or git:<revision>"
-        )
-    if Path(uri).is_dir():
-        raise UserError(f"{uri} is a folder, not a model file")
-    if not Path(uri).is_file():
-        hint = ": run `make repro` first" if uri == DEFAULT_MODEL else ""
-        raise UserError(f"there is no model file {uri}{hint}")
-    return Path(uri)
 
 
 def _from_mlflow(uri: str, folder: Path) -> Path:

@@ -204,13 +204,16 @@ def test_missing_files_are_a_usage_error(tmp_path: Path) -> None:
     assert_usage_error("predict", tmp_path, message="required: FILE")
 
 
-@pytest.mark.slow  # imports TensorFlow
-def test_missing_model_is_one_line(tmp_path: Path) -> None:
+def test_missing_model_is_one_line_and_needs_no_heavy_library(tmp_path: Path) -> None:
     arguments = ("a.png", "--model", "no/model.keras")
     assert_error("predict", tmp_path, *arguments, message="there is no model file no/model.keras")
+    code = IMPORTED.replace("main()\n", "try: main()\nexcept Exception as error: print(error)\n")
+    command = [sys.executable, "-c", code, *arguments]
+    shown = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines() == ["there is no model file no/model.keras", ""]
 
 
-@pytest.mark.slow  # imports MLflow
+@pytest.mark.slow  # `git:` imports MLflow
 @pytest.mark.parametrize(
     ("uri", "message"),
     [

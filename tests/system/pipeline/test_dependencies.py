@@ -15,6 +15,7 @@ CHANGES_NO_OUTPUT = {
     "pipeline/**__init__.py": "docstrings, and calls of system/environment.py and quiet.py",
     "pipeline/artifacts/cost.py": "refuses model files, and changes none",
     "pipeline/artifacts/inspection.py": "refuses model files, and changes none",
+    "pipeline/artifacts/model_path.py": "finds the initial model, as uri.py does",
     "pipeline/artifacts/own_code.py": "imports modules on which train depends by name",
     "pipeline/artifacts/uri.py": "finds the initial model, which is named in the configuration",
     "pipeline/system/cli.py": "starts and ends the process",
