@@ -1,11 +1,13 @@
 """What all tests share."""
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pipeline.config.composition import compose
 from pipeline.config.paths import CONF
@@ -45,10 +47,18 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, cfg: MakeConfig) -> Path:
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with the sample, trained and evaluated. Tests must not change it."""
-    project = Project.copy(tmp_path_factory.mktemp("sample"), "data: mnist_sample\nmodel: null\n")
-    assert project.repro() == STAGES
-    project.commit()
-    return project
+    # The processes of pytest-xdist share it: the first one trains it, and each has a copy.
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    trained = shared / "trained"
+    with FileLock(shared / "trained.lock"):
+        if not trained.exists():
+            project = Project.copy(shared / "training", "data: mnist_sample\nmodel: null\n")
+            assert project.repro() == STAGES
+            project.commit()
+            project.folder.rename(trained)
+    return Project(trained).duplicate(tmp_path_factory.mktemp("sample") / "project")
 
 
 @pytest.fixture

@@ -63,6 +63,11 @@ class Project:
         project.repro()
         return project
 
+    def duplicate(self, folder: Path) -> "Project":
+        """A copy of this project with its results, its DVC cache and its MLflow store."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder, self.variables)
+
     def run(self, *command: str, status: int = 0) -> str:
         """Run a command; return what it printed, and fail if its exit status differs."""
         result = subprocess.run(

@@ -225,7 +225,7 @@ def test_dvc_shows_and_plots_the_results(sample: Project) -> None:
 def test_experiments_log_to_the_store_of_the_repository(edited: Project) -> None:
     before = edited.runs()
     edited.run(
-        "dvc", "exp", "run", "--queue", "-S", "model=rnn,softmax", "-S", "+set.train.epochs=1"
+        "dvc", "exp", "run", "--queue", "-S", "model=mlp,softmax", "-S", "+set.train.epochs=1"
     )
     edited.run("dvc", "queue", "start", "--jobs", "2")
     deadline = time.monotonic() + 300

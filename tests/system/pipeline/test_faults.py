@@ -20,11 +20,11 @@ OUTPUTS = ["composed.yaml", "data", "models", "reports"]
 @pytest.fixture
 def project(sample: Project, tmp_path: Path) -> Project:
     """A copy of `sample` with all outputs of the pipeline, but without DVC's cache."""
-    shutil.copytree(sample.folder, tmp_path / "project", symlinks=True)
+    project = sample.duplicate(tmp_path / "project")
     for name in (".dvc/cache", "mlflow.db", "mlruns"):
-        path = tmp_path / "project" / name
+        path = project.folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return Project(tmp_path / "project")
+    return project
 
 
 def limit_file_size(size: int) -> Callable[[], None]:

@@ -42,7 +42,7 @@ def test_no_file_and_no_output_has_the_password_of_a_mirror(project: Project) ->
     assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
 
 
-def test_run_is_made_again_and_differences_are_named(project: Project) -> None:
+def test_run_is_made_again(project: Project) -> None:
     output = project.run("python", "-m", "pipeline.reproduce", "champion")
     assert "changes that were not committed: params.yaml, pipeline/models.py\n" in output
     lines = output.splitlines()
@@ -51,6 +51,9 @@ def test_run_is_made_again_and_differences_are_named(project: Project) -> None:
     assert project.run("git", "status", "--porcelain", "params.yaml", "pipeline") == ""
     assert project.runs() == 1, "the new run is in a store of its own"
 
+
+@pytest.mark.long
+def test_differences_are_named(project: Project) -> None:
     project.python(EDIT_RUN + "print()")
     output = project.run("python", "-m", "pipeline.reproduce", "champion", status=1)
     assert "differs: reports/confusion.png" in output

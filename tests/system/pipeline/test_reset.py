@@ -17,20 +17,11 @@ LICENSE = "mine\n"
 EXPERIMENT = ["dvc", "exp", "run", "-S", "model=mlp", "--name", "killed"]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    folder = tmp_path_factory.mktemp("trained")
-    project = Project.trained(folder, "data: mnist_sample\nmodel: softmax\nexperiment: debug\n")
-    project.commit()
-    project.run("git", "branch", "--move", "work")
-    return project
-
-
 @pytest.fixture
-def project(trained: Project, tmp_path: Path) -> Project:
+def project(sample: Project, tmp_path: Path) -> Project:
     """A trained project with edits that are not committed."""
-    shutil.copytree(trained.folder, tmp_path / "project", symlinks=True)
-    project = Project(tmp_path / "project")
+    project = sample.duplicate(tmp_path / "project")
+    project.run("git", "branch", "--move", "work")
     project.write("LICENSE", LICENSE)
     project.write("README.md", project.read("README.md") + "edited\n")
     project.run("git", "add", "LICENSE")

@@ -16,7 +16,7 @@ def test_killed_pipeline_ends_in_the_same_bytes_and_one_run(
     sample: Project, tmp_path: Path
 ) -> None:
     killed = Project.copy(tmp_path / "killed", sample.read("params.yaml"))
-    for marker in ("Running stage 'train'", "epoch 1/", "epoch 3/", "validation accuracy"):
+    for marker in ("Running stage 'train'", "epoch 2/", "validation accuracy"):
         killed.kill_when(marker)
     killed.repro()
     assert killed.read("dvc.lock") == sample.read("dvc.lock")

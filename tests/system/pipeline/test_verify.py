@@ -17,6 +17,7 @@ def test_verify_finds_the_same_files(sample: Project) -> None:
     assert sample.runs() == runs, "its run is not in the store of the project"
 
 
+@pytest.mark.long
 def test_verify_names_each_file_that_differs(sample: Project, tmp_path: Path) -> None:
     """In a clone whose dvc.lock has wrong digests of some files."""
     sample.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))

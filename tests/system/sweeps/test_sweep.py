@@ -134,7 +134,7 @@ def test_sweep_with_too_many_failures_stops(project: Project) -> None:
 
 def test_killed_workers_and_parents_lose_no_trial(project: Project) -> None:
     """Kill a worker, then the parent, then press Ctrl-C; the same command resumes each time."""
-    again = command("sweep.name=killed", "sweep.trials=14")
+    again = command("sweep.name=killed", "sweep.trials=10")
     process = project.start(*again)
     _wait_for_trials(process, 2)
     workers(process)[0].kill()
@@ -160,7 +160,7 @@ def test_killed_workers_and_parents_lose_no_trial(project: Project) -> None:
     assert (results / "history.png").exists()
     assert runs(project, "killed")[0]["status"] == "KILLED"
     project.run(*again)
-    check(project, "killed", 14)
+    check(project, "killed", 10)
     assert any(t["attrs"].get("discarded") == "its worker died" for t in trials(project, "killed"))
 
 
