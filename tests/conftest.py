@@ -58,7 +58,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Project:
             assert project.repro() == STAGES
             project.commit()
             project.folder.rename(trained)
-    return Project(trained).duplicate(tmp_path_factory.mktemp("sample") / "project")
+    project = Project(trained).duplicate(tmp_path_factory.mktemp("sample") / "project")
+    project.python("from pipeline.tracking.store import use_store; use_store(); print()")
+    return project
 
 
 @pytest.fixture

@@ -46,8 +46,8 @@ def test_experiments_are_next_to_the_workspace(project: Project) -> None:
     assert list(table) == ["name", "workspace", "HEAD", "plain", "later"]
     assert table["name"][:2] == ["val_accuracy", "test_accuracy"]
     assert table["workspace"] == table["HEAD"]
-    depth = table["name"].index("model.depth")
-    assert (table["HEAD"][depth], table["plain"][depth]) == ("-", "0")
+    model = table["name"].index("model")
+    assert (table["HEAD"][model], table["plain"][model]) == ("cnn", "softmax")
     assert float(table["HEAD"][1]) != float(table["plain"][1])
     assert table["later"][:2] == ["-", "-"]
     assert "queued" in table["later"]
@@ -62,7 +62,7 @@ def test_revisions_experiments_and_runs_are_alike(project: Project) -> None:
     assert table["plain"][table["name"].index("model")] == "softmax"
     assert table["plain"] == table[run], "they are the same training"
     assert table["plain"] != table["HEAD"]
-    assert "model.depth" in table["name"]
+    assert "model.batch_norm" in table["name"], "a value that only one of them has"
 
 
 @pytest.mark.long
