@@ -5,7 +5,7 @@ This folder holds the commands, one verb per file, and the two modules that `con
 """
 
 from pipeline.system.environment import set_environment
-from pipeline.system.quiet import hide_import_lines
+from pipeline.system.imports import adjust_imports
 
 set_environment()
-hide_import_lines()
+adjust_imports()

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 # What stages import and dvc.yaml leaves out, because it changes no output.
 CHANGES_NO_OUTPUT = {
-    "pipeline/**__init__.py": "docstrings, and calls of system/environment.py and quiet.py",
+    "pipeline/**__init__.py": "docstrings, and calls of system/environment.py and imports.py",
     "pipeline/artifacts/cost.py": "refuses model files, and changes none",
     "pipeline/artifacts/inspection.py": "refuses model files, and changes none",
     "pipeline/artifacts/model_path.py": "finds the initial model, as uri.py does",
@@ -22,7 +22,7 @@ CHANGES_NO_OUTPUT = {
     "pipeline/system/colour.py": "words of errors",
     "pipeline/system/dvc.py": "runs DVC, and checks its files",
     "pipeline/system/errors.py": "words of errors",
-    "pipeline/system/quiet.py": "lines that TensorFlow prints",
+    "pipeline/system/imports.py": "lines that TensorFlow prints, and libraries that are not used",
     "pipeline/system/git.py": "for MLflow: which changes are not committed",
     "pipeline/system/process.py": "identifies the process in MLflow",
     "pipeline/system/redaction.py": "words of messages",

@@ -29,9 +29,32 @@ def test_import_of_tensorflow_prints_nothing_with_either_kernels() -> None:
 def test_other_lines_and_errors_of_the_import_stay() -> None:
     code = (
         "import pipeline, os, sys\n"
-        "from pipeline.system import quiet\n"
-        "with quiet._without_hidden_lines():\n"
+        "from pipeline.system import imports\n"
+        "with imports._without_hidden_lines():\n"
         "    os.write(2, b'one\\noneDNN custom operations are on.\\ntwo\\n')\n"
         "    raise SystemExit('three')\n"
     )
     assert errors(code) == "one\ntwo\nthree\n"
+
+
+WITHOUT = """
+import pipeline, importlib, sys, threading, time
+others = []
+def other():
+    while "keras" not in sys.modules:
+        time.sleep(0.001)
+    others.append(importlib.import_module("matplotlib"))
+thread = threading.Thread(target=other)
+thread.start()
+import keras
+thread.join()
+assert others, "another thread may import it in the meantime"
+assert "sklearn" not in sys.modules
+importlib.import_module("sklearn")
+keras.Sequential([keras.layers.Dense(2)])
+"""
+
+
+def test_keras_is_imported_without_libraries_that_are_not_used_through_it() -> None:
+    assert errors("import pipeline, keras, sys; assert 'matplotlib' not in sys.modules") == ""
+    assert errors(WITHOUT) == ""
