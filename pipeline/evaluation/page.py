@@ -4,18 +4,17 @@ import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.system.files import write_text
+from pipeline.system.templates import render
 
 _MOST_CLASSES = 40  # whose confusions fit on a page
 # Pictures in a page do not inherit its colours.
@@ -77,14 +76,7 @@ def write_page(path: Path, values: Mapping[str, Any]) -> None:
         path: the HTML file.
         values: what page.html.jinja names.
     """
-    template = files("pipeline.evaluation").joinpath("page.html.jinja").read_text("utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    write_text(path, environment.from_string(template).render(values))
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with two digits, such as `99.41 %`."""
-    return f"{100 * share:.2f} %"
+    write_text(path, render("pipeline.evaluation", "page.html.jinja", values))
 
 
 def _data_uri(kind: str, content: bytes) -> str:

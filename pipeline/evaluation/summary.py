@@ -27,12 +27,12 @@ from pipeline.evaluation.page import (
     Illustration,
     confusion_cells,
     illustrate,
-    percent,
     picture,
     write_page,
 )
 from pipeline.system.files import write_csv
 from pipeline.system.seeds import Seeds
+from pipeline.system.text import percent
 
 _EXAMPLES = 4  # images of each corruption
 

@@ -3,18 +3,17 @@
 import shutil
 import tempfile
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from jinja2 import Environment, StrictUndefined
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from pipeline.system.errors import UserError
 from pipeline.system.files import TEMPORARY, write_text
-from pipeline.tracking.description import percent
+from pipeline.system.templates import render
+from pipeline.system.text import percent
 from pipeline.tracking.store import has_store, mlflow_errors, use_store
 from pipeline.tracking.tags import NETWORK
 
@@ -48,9 +47,8 @@ def write_site(experiment: str, site: Path) -> int:
         with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=site.parent) as folder:
             new = Path(folder) / "site"
             rows = [_write_run(run, new) for run in runs]
-            template = files("pipeline.publishing").joinpath("index.html.jinja").read_text("utf-8")
-            environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-            page = environment.from_string(template).render(experiment=experiment, rows=rows)
+            values = {"experiment": experiment, "rows": rows}
+            page = render("pipeline.publishing", "index.html.jinja", values)
             write_text(new / "index.html", page)
             shutil.rmtree(site, ignore_errors=True)
             new.replace(site)

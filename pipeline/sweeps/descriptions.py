@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pipeline.sweeps.progress import short_number
-from pipeline.tracking.description import percent
+from pipeline.system.text import percent
 from pipeline.training.history import Row, best_epoch
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import mlflow
 from mlflow.entities import Run
 
+from pipeline.system.text import percent
 from pipeline.tracking.store import set_tags
 from pipeline.tracking.tags import CHANGES, FAILURE, IMAGES, MODEL_ID, NETWORK
 
@@ -30,11 +31,6 @@ def describe_training(run: Run) -> str:
     if MODEL_ID in tags:
         lines += [f"make predict FILES=digit.png MODEL=runs:/{run_id}/model"]
     return "\n".join([*lines, "```"])
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with two digits, such as `99.41 %`."""
-    return f"{100 * share:.2f} %"
 
 
 def _result(run: Run) -> str:

@@ -20,7 +20,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.config.schema import Config
 from pipeline.evaluation.paired import Paired
 from pipeline.system.errors import UserError
-from pipeline.tracking.description import percent
+from pipeline.system.text import percent
 from pipeline.tracking.store import mlflow_errors
 from pipeline.tracking.tags import CLAIM, DATA_DIGEST
 
