@@ -199,12 +199,12 @@ bench-fit: $(READY)  ## time to 99 % beside Keras's own example: docs/benchmarks
 	python -m benchmarks.fit
 
 .PHONY: bench-scale
-bench-scale: $(READY)  ## prepare and train with 1, 10 and 100 times the images: docs/benchmarks/scale.md
+bench-scale: $(READY)  ## prepare, train and evaluate with 1, 10 and 100 times the images: docs/benchmarks/scale.md
 	python -m benchmarks.scale
 
 .PHONY: bench-pipeline
-bench-pipeline: $(READY)  ## a dvc repro with nothing to do
-	python -m benchmarks.noop
+bench-pipeline: $(READY)  ## a dvc repro with nothing to do, one in a new clone, and what tracking costs
+	python -m benchmarks.pipeline
 
 .PHONY: bench-sweep
 bench-sweep: $(READY)  ## a sweep beside Hydra's multirun and DVC's queue

@@ -1,21 +1,21 @@
-"""Time and memory of `prepare` and of an epoch of `train`, as the data grows.
+"""Time and memory of the stages, as the data grows.
 
 Examples:
     python -m benchmarks.scale [--times 1 10]     # or: make bench-scale
 
-The training images of MNIST are written to disk several times, each copy with other pixels in its
-first rows, so that none repeats. Each measurement is made in a new process. The memory is what the
-process itself holds (RssAnon); pages of files, which the system may drop, are left out. 100 times
-the images need 15 GB of disk. Writes docs/benchmarks/scale.md.
+The images of MNIST are written to disk several times, each copy with other pixels in its first
+rows, so that none repeats. Then the stages run as in `dvc repro`, with the preset fast; the times
+include their imports. The memory is what the process itself holds (RssAnon); pages of files, which
+the system may drop, are left out. 100 times the images need 17 GB of disk. Writes
+docs/benchmarks/scale.md.
 """
 
 import argparse
-import json
+import os
 import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -23,106 +23,97 @@ import numpy as np
 
 from benchmarks.machine import describe
 from pipeline.config.composition import compose
+from pipeline.config.yaml_files import dump_config
 from pipeline.data import idx
-from pipeline.prepare import prepare
 from pipeline.sweeps.data import build_data
 from pipeline.system.files import write_text
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = REPOSITORY / "docs" / "benchmarks" / "scale.md"
+STAGES = ("prepare", "train", "evaluate")
 
 
 def main() -> None:
-    """Print a row for each size, and write the page; with --one, run one stage."""
+    """Print a row for each size, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, nargs="+", default=[1, 10, 100])
-    parser.add_argument("--one", nargs=2, metavar=("STAGE", "FOLDER"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(run_stage(arguments.one[0], Path(arguments.one[1]))))
-        return
+    times = parser.parse_args().times
     lines = [
-        "| training images | prepare | memory | an epoch of the preset fast | memory |",
-        "|---|---|---|---|---|",
+        "| training and test images | prepare | memory | train | memory | evaluate | memory |",
+        "|---|---|---|---|---|---|---|",
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        for times in arguments.times:
-            raw = Path(folder) / "raw"
-            images = write_copies(times, raw)
-            cells = [f"{images:,}"]
-            for stage in ("prepare", "train"):
-                result = in_process(stage, Path(folder))
-                cells += [f"{result['seconds']:.1f} s", f"{result['megabytes']:.0f} MB"]
-            lines.append(f"| {' | '.join(cells)} |")
-            print(lines[-1], flush=True)
+    for number in times:
+        with tempfile.TemporaryDirectory() as folder:
+            # A stage uses the store and the checkpoints of the repository whose code it runs.
+            subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
+            training, test = write_copies(number, Path(folder) / "data" / "raw")
+            (Path(folder) / "composed.yaml").write_text(dump_config(compose(["experiment=fast"])))
+            cells = [f"{training:,} and {test:,}"]
+            for stage in STAGES:
+                seconds, megabytes = run_stage(stage, Path(folder))
+                cells += [f"{seconds:.1f} s", f"{megabytes:.0f} MB"]
+        lines.append(f"| {' | '.join(cells)} |")
+        print(lines[-1], flush=True)
     title, _, text = (part.strip() for part in (__doc__ or "").split("\n\n"))
-    head = f"# {title.rstrip('.')}\n\n{text}"
-    text = f"{head}\n\n{chr(10).join(lines)}\n\n{describe('numpy', 'tensorflow-cpu')}.\n"
-    write_text(PAGE, text.replace(" Writes docs/benchmarks/scale.md.", ""))
+    text = text.partition(" Writes")[0]
+    machine = describe("numpy", "tensorflow-cpu")
+    write_text(PAGE, f"# {title.rstrip('.')}\n\n{text}\n\n{chr(10).join(lines)}\n\n{machine}.\n")
 
 
-def write_copies(times: int, raw: Path) -> int:
-    """Write raw files with the training images `times` times; return their number."""
+def write_copies(times: int, raw: Path) -> tuple[int, int]:
+    """Write raw files with all images `times` times.
+
+    Returns:
+        The numbers of training and of test images.
+    """
     cfg = compose([])
     original = build_data(cfg).parent / "raw"
-    raw.mkdir(exist_ok=True)
-    for name in (file["name"] for file in cfg.data.files.model_dump().values()):
+    raw.mkdir(parents=True)
+    counts = {}
+    for key, file in cfg.data.files.model_dump().items():
+        name = file["name"]
         array = idx.parse((original / name).read_bytes())
-        copies = times if name.startswith("train") else 1
+        counts[key] = times * len(array)
         numbers = np.arange(len(array), dtype=np.uint32).view(np.uint8).reshape(-1, 4)
-        with (raw / name).open("wb") as file:
+        with (raw / name).open("wb") as written:
             header = bytearray(idx.dump(array)[: 4 + 4 * array.ndim])
-            header[4:8] = (len(array) * copies).to_bytes(4, "big")
-            file.write(header)
-            for copy in range(copies):
+            header[4:8] = counts[key].to_bytes(4, "big")
+            written.write(header)
+            for copy in range(times):
                 changed = array.copy()
                 if array.ndim == 3 and times > 1:
                     changed[:, 0, :4] = numbers
                     changed[:, 1, 0] = copy
-                file.write(changed.tobytes())
-        if name == cfg.data.files.train_labels.name:
-            count = len(array) * copies
-    return count
+                written.write(changed.tobytes())
+    return counts["train_labels"], counts["test_labels"]
 
 
-def in_process(stage: str, folder: Path) -> dict[str, float]:
-    """Run a stage in a new process; return its seconds and megabytes."""
-    command = [sys.executable, "-m", "benchmarks.scale", "--one", stage, str(folder)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    result: dict[str, float] = json.loads(output.splitlines()[-1])
-    return result
+def run_stage(stage: str, folder: Path) -> tuple[float, float]:
+    """Run a stage in a folder.
+
+    Returns:
+        Its seconds, and the most megabytes that it held.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"pipeline.{stage}"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        stdout=subprocess.DEVNULL,
+    )
+    largest = 0.0
+    while process.poll() is None:
+        largest = max(largest, private_megabytes(process.pid))
+        time.sleep(0.02)
+    if process.returncode:
+        sys.exit(process.returncode)
+    return time.perf_counter() - started, largest
 
 
-def run_stage(stage: str, folder: Path) -> dict[str, float]:
-    """Run a stage, and watch the memory of this process."""
-    largest = [0.0]
-
-    def watch() -> None:
-        while True:
-            largest[0] = max(largest[0], private_megabytes())
-            time.sleep(0.02)
-
-    threading.Thread(target=watch, daemon=True).start()
-    cfg = compose(["experiment=fast"])
-    if stage == "prepare":
-        started = time.perf_counter()
-        prepare(cfg.data, cfg.prepare, folder / "raw", folder / "prepared")
-    else:
-        # Only `train` needs TensorFlow, which holds memory of its own.
-        from pipeline.system.determinism import configure_tensorflow
-        from pipeline.training.loop import train
-
-        configure_tensorflow(None)
-        started = time.perf_counter()
-        train(cfg, folder / "prepared")
-    return {"seconds": time.perf_counter() - started, "megabytes": largest[0]}
-
-
-def private_megabytes() -> float:
-    """The memory of this process that belongs to no file."""
-    match = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert match
-    return int(match[1]) / 1024
+def private_megabytes(process: int) -> float:
+    """The memory of a process that belongs to no file; 0 if it has ended."""
+    match = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+    return int(match[1]) / 1024 if match else 0.0
 
 
 if __name__ == "__main__":
