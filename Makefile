@@ -203,7 +203,7 @@ bench-scale: $(READY)  ## prepare, train and evaluate with 1, 10 and 100 times t
 	python -m benchmarks.scale
 
 .PHONY: bench-pipeline
-bench-pipeline: $(READY)  ## a dvc repro with nothing to do, one in a new clone, and what tracking costs
+bench-pipeline: $(READY)  ## a dvc repro with nothing to do, one in a new clone, what tracking costs: docs/benchmarks/pipeline.md
 	python -m benchmarks.pipeline
 
 .PHONY: bench-sweep

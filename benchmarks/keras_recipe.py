@@ -20,7 +20,11 @@ TARGET = 0.99
 
 
 def main() -> None:
-    """Print the seconds of `fit`, the test accuracy and the other seconds after each epoch."""
+    """Print a list with an item for each epoch, as JSON.
+
+    An item has the seconds of `fit` so far, the test accuracy, and the seconds that measuring this
+    accuracy has taken so far.
+    """
     folder, seed = Path(sys.argv[1]), int(sys.argv[2])
     keras.utils.set_random_seed(seed)
     parts = {}

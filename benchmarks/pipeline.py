@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def make_empty(folder: Path) -> None:
-    """Make a project of five stages that copy nothing, and run it."""
+    """Make a project of five stages that only touch a file, and run it."""
     folder.mkdir()
     (folder / "dvc.yaml").write_text(EMPTY)
     (folder / "out0").touch()

@@ -78,12 +78,12 @@ def summary(runs: Runs) -> dict[str, float]:
 def page(rounds: dict[str, list[Runs]]) -> str:
     """The results as a page."""
     lines = [
-        "| | minutes | trials an hour | best validation accuracy | minutes to the least best |",
+        "| | minutes | trials an hour | best validation accuracy | minutes to what all reached |",
         "|---|---|---|---|---|",
     ]
     cells: dict[str, list[list[float]]] = {name: [] for name in rounds}
     for searches in zip(*rounds.values(), strict=True):
-        # What each of them reached in this round.
+        # The accuracy that all of them reached in this round.
         target = min(summary(runs)["best"] for runs in searches)
         for name, runs in zip(rounds, searches, strict=True):
             reached = min(seconds for seconds, value in runs if value >= target) / 60

@@ -1,11 +1,11 @@
-"""Import TensorFlow without two lines that it prints, and Keras without libraries it need not have.
+"""Import TensorFlow without two lines that it prints, and Keras without two optional libraries.
 
 With oneDNN, TensorFlow's C++ code says that oneDNN is on, and that its log is not yet open. No
 setting hides these lines (https://github.com/tensorflow/tensorflow/issues/100442).
 
 Keras imports scikit-learn for its wrappers, and Matplotlib for its galleries of pictures, if they
 are installed. This pipeline uses neither of them through Keras. Without them, the import of Keras
-needs two thirds of the processor time, in each stage and in each worker of a sweep.
+needs two thirds of the processor time, in `train`, in `evaluate` and in each worker of a sweep.
 """
 
 import importlib.abc
@@ -62,7 +62,7 @@ class _WithoutOptional(importlib.abc.MetaPathFinder):
 
 
 def adjust_imports() -> None:
-    """Import TensorFlow and Keras in this way, later in this process."""
+    """Change how TensorFlow and Keras are imported later in this process."""
     if not any(isinstance(finder, _LoadWithin) for finder in sys.meta_path):
         sys.meta_path.insert(0, _LoadWithin("tensorflow", _without_hidden_lines))
         sys.meta_path.insert(0, _LoadWithin("keras", _without_optional_libraries))
