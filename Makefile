@@ -204,7 +204,7 @@ bench-scale: $(READY)  ## prepare, train and evaluate with 1, 10 and 100 times t
 
 .PHONY: bench-pipeline
 bench-pipeline: $(READY)  ## a dvc repro with nothing to do, one in a new clone, what tracking costs: docs/benchmarks/pipeline.md
-	python -m benchmarks.pipeline
+	python -m benchmarks.repro
 
 .PHONY: bench-sweep
 bench-sweep: $(READY)  ## a sweep beside Hydra's multirun and DVC's queue

@@ -30,15 +30,15 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
 from benchmarks.machine import describe
+from benchmarks.pages import write_page
 from pipeline.config.composition import compose, compose_sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.space import Parameter
 from pipeline.system.determinism import configure_tensorflow
-from pipeline.system.files import write_text
 from pipeline.training.loop import train
 
 REPOSITORY = Path(__file__).parents[1]
-PAGE = REPOSITORY / "docs" / "benchmarks" / "sweep.md"
+PACKAGES = ("optuna", "hydra-core", "dvc", "mlflow", "keras", "tensorflow-cpu")
 POINTS = Path("points.json")
 Runs = list[tuple[float, float]]  # for each run: seconds until it ended, validation accuracy
 
@@ -55,9 +55,8 @@ def main() -> None:
         for name, run in RIVALS.items():
             rounds[name].append(in_clone(partial(run, seed=seed), points))
             print(f"{name}, seed {seed}: {summary(rounds[name][-1])}", flush=True)
-    text = page(rounds)
-    print(text)
-    write_text(PAGE, text)
+    count, machine = f"medians of {arguments.rounds} searches", describe(*PACKAGES)
+    write_page("sweep", __doc__, table(rounds), f"{arguments.trials} trials, {count}; {machine}")
 
 
 def draw(count: int, seed: int) -> list[list[str]]:
@@ -75,8 +74,8 @@ def summary(runs: Runs) -> dict[str, float]:
     return {"minutes": minutes, "trials an hour": 60 * len(runs) / minutes, "best": best}
 
 
-def page(rounds: dict[str, list[Runs]]) -> str:
-    """The results as a page."""
+def table(rounds: dict[str, list[Runs]]) -> list[str]:
+    """The results as the lines of a table."""
     lines = [
         "| | minutes | trials an hour | best validation accuracy | minutes to what all reached |",
         "|---|---|---|---|---|",
@@ -92,15 +91,7 @@ def page(rounds: dict[str, list[Runs]]) -> str:
         medians = map(statistics.median, zip(*rows, strict=True))
         minutes, hourly, best, reached = medians
         lines.append(f"| {name} | {minutes:.1f} | {hourly:.0f} | {best:.4f} | {reached:.1f} |")
-    title, _, text = (part.strip() for part in (__doc__ or "").split("\n\n"))
-    count = len(rounds["`make sweep`"])
-    trials = len(rounds["Hydra's multirun"][0])
-    machine = describe("optuna", "hydra-core", "dvc", "mlflow", "keras", "tensorflow-cpu")
-    return (
-        f"# {title.partition(':')[0]}\n\n{text.partition(' Writes')[0]}\n\n"
-        f"{chr(10).join(lines)}\n\n"
-        f"{trials} trials, medians of {count} searches; {machine}.\n"
-    )
+    return lines
 
 
 def in_clone(run: Callable[[str, list[list[str]]], None], points: list[list[str]]) -> Runs:

@@ -22,14 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import describe
+from benchmarks.pages import write_page
 from pipeline.config.composition import compose
 from pipeline.config.yaml_files import dump_config
 from pipeline.data import idx
 from pipeline.sweeps.data import build_data
-from pipeline.system.files import write_text
 
 REPOSITORY = Path(__file__).parents[1]
-PAGE = REPOSITORY / "docs" / "benchmarks" / "scale.md"
 STAGES = ("prepare", "train", "evaluate")
 
 
@@ -54,10 +53,7 @@ def main() -> None:
                 cells += [f"{seconds:.1f} s", f"{megabytes:.0f} MB"]
         lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
-    title, _, text = (part.strip() for part in (__doc__ or "").split("\n\n"))
-    text = text.partition(" Writes")[0]
-    machine = describe("numpy", "tensorflow-cpu")
-    write_text(PAGE, f"# {title.rstrip('.')}\n\n{text}\n\n{chr(10).join(lines)}\n\n{machine}.\n")
+    write_page("scale", __doc__, lines, describe("numpy", "tensorflow-cpu"))
 
 
 def write_copies(times: int, raw: Path) -> tuple[int, int]:

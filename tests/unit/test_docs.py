@@ -1,5 +1,6 @@
 """What the documents and the docstrings show works as shown."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from benchmarks import results
+from benchmarks.pages import head
 from pipeline.config.composition import compose
 from pipeline.config.paths import REPOSITORY
 from pipeline.config.schema import Sweep
@@ -110,3 +112,10 @@ def test_results_are_quoted_as_they_were_measured() -> None:
             text = path.read_text()
             assert text == results.quote_in_preset(text, name, measured), path
     assert set(measured["configurations"]) == set(results.CONFIGURATIONS)
+
+
+@pytest.mark.parametrize(("module", "page"), [("repro", "pipeline"), ("scale", "scale")])
+def test_pages_of_benchmarks_say_what_is_measured_now(module: str, page: str) -> None:
+    source = (REPOSITORY / "benchmarks" / f"{module}.py").read_text()
+    written = (REPOSITORY / "docs" / "benchmarks" / f"{page}.md").read_text()
+    assert written.startswith(head(ast.get_docstring(ast.parse(source))))

@@ -1,14 +1,15 @@
 """Time the pipeline: with nothing to do, in a new clone, and what tracking adds to a training.
 
 Examples:
-    python -m benchmarks.pipeline [--rounds 3]     # or: make bench-pipeline
+    python -m benchmarks.repro [--rounds 3]     # or: make bench-pipeline
 
-Each round times each of them and what stands beside it in turn. With nothing to do, the other is a
-project of five empty stages. The run in a new clone copies MNIST from a folder, and makes all that
-the default makes: the model, its other forms, the report, the MLflow run. Beside it stands Keras's
-example as a script, from its start to the first epoch that reaches 99 % on test; the data are
-prepared, and its evaluations are not timed. Tracking is all that the training does after a step or
-an epoch: MLflow, checkpoints, the progress bar. Writes docs/benchmarks/pipeline.md.
+Three things are timed, each beside another one, in turn. A `dvc repro` with nothing to do is timed
+beside one of a project with five empty stages. A `dvc repro` in a new clone copies MNIST from a
+folder and makes all that the default makes: the model, its other forms, the report, the MLflow run.
+It is timed beside Keras's example as a script, from its start to the first epoch that reaches 99 %
+on test; the data are prepared, and the measuring of this accuracy is not timed. Tracking is all
+that the training does besides learning and validation: MLflow, checkpoints, the progress bar. It is
+timed beside the whole training. Writes docs/benchmarks/pipeline.md.
 """
 
 import argparse
@@ -24,12 +25,12 @@ from pathlib import Path
 
 from benchmarks.fit import keras_example
 from benchmarks.machine import describe
+from benchmarks.pages import write_page
 from pipeline.config.composition import compose
 from pipeline.sweeps.data import build_data
-from pipeline.system.files import write_text
 
 REPOSITORY = Path(__file__).parents[1]
-PAGE = REPOSITORY / "docs" / "benchmarks" / "pipeline.md"
+PACKAGES = ("dvc", "mlflow", "keras", "tensorflow-cpu")
 EMPTY = "stages:\n" + "".join(
     f"  stage{n}:\n    cmd: touch out{n}\n    deps: [out{n - 1}]\n    outs: [out{n}]\n"
     for n in range(1, 6)
@@ -64,9 +65,7 @@ def main() -> None:
             pairs["nothing to do"] += [(repro(clone, raw), repro(empty, raw)) for _ in range(3)]
             pairs["tracking"].append(tracked_training(clone))
             print({name: times[-1] for name, times in pairs.items()}, flush=True)
-    text = page(pairs)
-    print(text)
-    write_text(PAGE, text)
+    write_page("pipeline", __doc__, table(pairs), describe(*PACKAGES))
 
 
 def make_empty(folder: Path) -> None:
@@ -107,7 +106,7 @@ def script_to_target(prepared: Path, seed: int) -> float:
 def tracked_training(folder: Path) -> Pair:
     """Seconds of all callbacks, and of the whole training, in the train stage of a clone."""
     output = subprocess.run(
-        [sys.executable, "-m", "benchmarks.pipeline", "--train"],
+        [sys.executable, "-m", "benchmarks.repro", "--train"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder)},
         check=True,
@@ -142,9 +141,8 @@ def train_and_time() -> Pair:
     return sum(ended - started for started, ended in calls), calls[-1][1] - calls[0][0]
 
 
-def page(pairs: dict[str, list[Pair]]) -> str:
-    """The results as a page."""
-    title, _, text = (part.strip() for part in (__doc__ or "").split("\n\n"))
+def table(pairs: dict[str, list[Pair]]) -> list[str]:
+    """The results as the lines of a table."""
     beside = {
         "nothing to do": ("`dvc repro`, nothing to do", "five empty stages"),
         "a new clone": ("`dvc repro` in a new clone", "Keras's example as a script"),
@@ -160,9 +158,7 @@ def page(pairs: dict[str, list[Pair]]) -> str:
         first, second = beside[name]
         cells = [first, spread(ours), second, spread(theirs), f"{ratio:.3g}", str(len(times))]
         lines.append(f"| {' | '.join(cells)} |")
-    machine = describe("dvc", "mlflow", "keras", "tensorflow-cpu")
-    head = f"# {title.partition(':')[0]}\n\n{text.partition(' Writes')[0]}"
-    return f"{head}\n\n{chr(10).join(lines)}\n\n{machine}.\n"
+    return lines
 
 
 def spread(times: tuple[float, ...]) -> str:
