@@ -144,7 +144,8 @@ def _draw_layer(axis: Axes, place: int, layer: Layer) -> None:
     axis.add_patch(box)
     centre: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
     axis.text(place, 0, str(layer.width), **centre)
-    axis.text(place, -0.6, f"{layer.name}\n{layer.shape}", **centre)
+    copies = f"\nin {layer.copies} networks" if layer.copies > 1 else ""
+    axis.text(place, -0.6, f"{layer.kind}\n{layer.shape}{copies}", **centre)
     if layer.parameters:
         axis.text(place, 0.62, f"{layer.parameters:,}", **centre)
     if place:
