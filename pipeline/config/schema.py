@@ -197,12 +197,16 @@ class Config(Section):
         return self.model_dump(exclude={CHOICES, CHANGES})
 
 
+Direction = Literal["minimize", "maximize"]
+
+
 class Sweep(Section):
     """A sweep; `pipeline.sweeps.parsing` reads its `params`."""
 
     name: Slug
     metric: Literal["val_loss", "val_accuracy", "robust_accuracy"]
-    direction: Literal["minimize", "maximize"]
+    direction: Direction
+    also_minimize: Literal["weights"] | None = None  # a second objective; no trial is pruned then
     trials: Annotated[int, Field(ge=1, le=100_000)]
     workers: Annotated[int, Field(ge=1, le=1_000)]
     sampler: Target
@@ -223,6 +227,28 @@ class Sweep(Section):
         if metric and direction != better:
             raise ValueError(f"should be {better}, because the metric is {metric}")
         return direction
+
+    @field_validator("pruner")
+    @classmethod
+    def _check_pruner(cls, pruner: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        kind = "optuna.pruners.NopPruner"
+        if info.data.get("also_minimize") and pruner["_target_"] != kind:
+            raise ValueError(f"should be {kind}: Optuna prunes no trial that has two objectives")
+        return pruner
+
+    @property
+    def directions(self) -> list[Direction]:
+        """The direction of each objective: of the metric, and of the weights if they are one."""
+        return [self.direction, "minimize"] if self.also_minimize else [self.direction]
+
+    def objectives(self, value: float, weights: int) -> list[float]:
+        """The value of each objective.
+
+        Args:
+            value: the metric of a trial.
+            weights: how many weights and biases its network has.
+        """
+        return [value, weights] if self.also_minimize else [value]
 
 
 class Launcher(Section):

@@ -34,7 +34,8 @@ def cut_outliers(axis: Axes, values: Sequence[float]) -> str:
         What to add to the title: how many values lie outside, such as a loss that has diverged.
     """
     low, high = bulk(values)
-    if len(values) < _LEAST or max(values) - min(values) <= 10 * (high - low):
+    # With equal values in the bulk, there is no space to draw it in.
+    if len(values) < _LEAST or low == high or max(values) - min(values) <= 10 * (high - low):
         return ""
     margin = 0.1 * (high - low)
     axis.set_ylim(low - margin, high + margin)

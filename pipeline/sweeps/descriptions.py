@@ -40,8 +40,13 @@ def describe_sweep(name: str, best: Mapping[str, str]) -> str:
     """
     if not best:
         return "**No trial is complete.**"
+    front, number = "", ""
+    if "front.trials" in best:
+        front = f"The networks that no smaller one beats: trials {best['front.trials']}.\n\n"
+        number = " TRIAL=NUMBER"
     return (
         f"**The best is trial {best['best.trial']}: {short_number(float(best['best.value']))}.** "
-        f"`{best['best.overrides']}`\n\nThe table and the plots are artifacts of this run.\n\n"
-        f"```\nmake promote STUDY={name}\n```"
+        f"`{best['best.overrides']}`\n\n{front}"
+        f"The table and the plots are artifacts of this run.\n\n"
+        f"```\nmake promote STUDY={name}{number}\n```"
     )

@@ -1,70 +1,41 @@
-"""The Pareto front of a sweep: the best trial for each size of the network."""
+"""The picture of the Pareto front of a sweep: the best trial for each size of the network."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
+import optuna
 from matplotlib.figure import Figure
 
 from pipeline.sweeps.axes import cut_outliers, label_log_ticks, new_figure
+from pipeline.sweeps.trials import (
+    WEIGHTS,
+    complete_trials,
+    is_maximized,
+    pareto_front,
+    value_of,
+    weights_of,
+)
 
 
-@dataclass(frozen=True)
-class Point:
-    """A complete trial.
-
-    Attributes:
-        number: its number.
-        weights: how many weights and biases its network has.
-        value: its metric.
-    """
-
-    number: int
-    weights: int
-    value: float
-
-
-def pareto_front(points: Sequence[Point], maximize: bool) -> list[Point]:
-    """The points that no smaller or equal network beats or equals, smallest network first.
-
-    Args:
-        points: the trials.
-        maximize: whether a larger value is better.
-    """
-    sign = 1 if maximize else -1
-    front: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.weights, -sign * p.value, p.number)):
-        if not front or sign * point.value > sign * front[-1].value:
-            front.append(point)
-    return front
-
-
-def draw_front(points: Sequence[Point], maximize: bool, metric: str) -> Figure:
+def draw_front(study: optuna.Study, metric: str) -> Figure:
     """Plot the metric over the number of weights; the front as a line with the trials' numbers.
 
     Args:
-        points: the trials.
-        maximize: whether a larger value is better.
+        study: a study with complete trials.
         metric: what the values are.
     """
+    trials = [trial for trial in complete_trials(study) if WEIGHTS in trial.user_attrs]
+    values = [value_of(trial) for trial in trials]
     figure, axis = new_figure()
-    axis.plot(
-        [p.weights for p in points], [p.value for p in points], "o", alpha=0.4, label="a trial"
-    )
-    front = pareto_front(points, maximize)
+    axis.plot([weights_of(trial) for trial in trials], values, "o", alpha=0.4, label="a trial")
+    front = [(trial.number, weights_of(trial), value_of(trial)) for trial in pareto_front(study)]
     label = "better than every smaller network (the number of the trial)"
-    sizes, values = [p.weights for p in front], [p.value for p in front]
-    axis.plot(sizes, values, "o-", drawstyle="steps-post", label=label)
-    for point in front:
-        axis.annotate(
-            str(point.number),
-            (point.weights, point.value),
-            xytext=(5, 5 if maximize else -12),
-            textcoords="offset points",
-        )
+    _, sizes, best = zip(*front, strict=True)
+    axis.plot(sizes, best, "o-", drawstyle="steps-post", label=label)
+    above = 5 if is_maximized(study) else -12
+    for number, size, value in front:
+        axis.annotate(str(number), (size, value), xytext=(5, above), textcoords="offset points")
     axis.margins(y=0.1)
     axis.set(xscale="log", xlabel="weights and biases (log scale)", ylabel=metric)
     label_log_ticks(axis.xaxis)
     figure.legend(loc="outside lower center", ncols=2)
-    outside = cut_outliers(axis, [point.value for point in points])
-    figure.suptitle(f"{len(points)} complete trials by the size of their networks{outside}")
+    outside = cut_outliers(axis, values)
+    figure.suptitle(f"{len(trials)} complete trials by the size of their networks{outside}")
     return figure

@@ -13,13 +13,14 @@ import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial
 
 from pipeline.config.overrides import to_grammar
 from pipeline.config.schema import Sweep
 from pipeline.evaluation.drawing import drawing, save_figure
 from pipeline.sweeps.axes import cut_outliers, label_log_ticks, new_figure
-from pipeline.sweeps.front import Point, draw_front
+from pipeline.sweeps.front import draw_front
 from pipeline.sweeps.space import Parameter, Space
 from pipeline.sweeps.trials import (
     WEIGHTS,
@@ -52,13 +53,8 @@ def draw_plots(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) ->
         draw["slices"] = lambda: _slices(study, space, metric)
     if len(compared) > 1 and len(complete) >= max(_LEAST, _LEAST_EACH * len(compared)):
         draw["importances"] = lambda: _importances(study, compared, space)
-    points = [
-        Point(trial.number, trial.user_attrs[WEIGHTS], value_of(trial))
-        for trial in complete
-        if WEIGHTS in trial.user_attrs
-    ]
-    if len({point.weights for point in points}) > 1:
-        draw["pareto"] = lambda: draw_front(points, is_maximized(study), metric)
+    if len({trial.user_attrs.get(WEIGHTS) for trial in complete} - {None}) > 1:
+        draw["pareto"] = lambda: draw_front(study, metric)
     for parameter in space.searched:
         few = isinstance(parameter.values, range) and len(parameter.values) <= _MOST_OF_CURVE
         if few and len(_tried(complete, parameter)) > 1:
@@ -160,8 +156,9 @@ def _places(axis: Axes, parameter: Parameter) -> Callable[[Any], float]:
 def _importances(study: optuna.Study, parameters: Sequence[Parameter], space: Space) -> Figure:
     """Draw how much each parameter explains (functional ANOVA; Hutter et al., 2014)."""
     trials = complete_trials(study)
+    evaluator = FanovaImportanceEvaluator(seed=0)  # of its random forest
     names = {parameter.name: _label(parameter) for parameter in parameters}
-    shares = optuna.importance.get_param_importances(study, params=list(names))
+    shares = get_param_importances(study, evaluator=evaluator, params=list(names), target=value_of)
     figure, axis = new_figure()
     bars = axis.barh([names[name] for name in shares], list(shares.values()))
     axis.bar_label(bars, fmt="%.2f", padding=3)

@@ -81,7 +81,7 @@ def dry_run(space: Space, sweep: Sweep) -> None:
         UserError: when the sampler or the pruner does not work with this sweep.
     """
     storage = InMemoryStorage()
-    optuna.create_study(study_name=sweep.name, storage=storage, direction=sweep.direction)
+    optuna.create_study(study_name=sweep.name, storage=storage, directions=sweep.directions)
     study = AskTellStudy(sweep.name, storage)
     startup = sweep.sampler.get("n_startup_trials")
     count = (startup if isinstance(startup, int) else _STARTUP_TRIALS) + 2
@@ -90,11 +90,12 @@ def dry_run(space: Space, sweep: Sweep) -> None:
         with _user_errors("sampler"):
             trial = study.ask()
             space.overrides(partial(Parameter.suggest, trial=trial))
-        with _user_errors("pruner"):
-            trial.report(float(number), 1)
-            trial.should_prune()
+        if not sweep.also_minimize:
+            with _user_errors("pruner"):
+                trial.report(float(number), 1)
+                trial.should_prune()
         with _user_errors("sampler"):
-            study.tell(trial, float(number))
+            study.tell(trial, sweep.objectives(float(number), number))
 
 
 def check_same_study(
@@ -137,7 +138,9 @@ def _settings(sweep: Sweep, space: Space, cfg: Config, digest: str) -> dict[str,
     """Everything that the value of a trial, or the choice of its parameters, depends on."""
     of_sweep = {"metric", "direction", "params", "replicates", "sampler", "pruner"}
     # Sweeps of earlier versions have no such settings.
-    of_sweep |= {"enqueue", "from_"} & {k for k in Sweep.model_fields if _is_changed(sweep, k)}
+    of_sweep |= {"enqueue", "from_", "also_minimize"} & {
+        k for k in Sweep.model_fields if _is_changed(sweep, k)
+    }
     values = {
         **sweep.model_dump(include=of_sweep),
         **trained_settings(cfg),

@@ -14,7 +14,15 @@ from tqdm import tqdm
 
 from pipeline.config.schema import Sweep
 from pipeline.sweeps.storage import Store, Study, database_errors
-from pipeline.sweeps.trials import FAILURE, OVERRIDES, best_trial, finished_trials
+from pipeline.sweeps.trials import (
+    FAILURE,
+    OVERRIDES,
+    best_trial,
+    epochs_of,
+    finished_trials,
+    value_of,
+    weights_of,
+)
 from pipeline.system.errors import UserError
 from pipeline.tracking.names import short_override
 
@@ -50,9 +58,11 @@ def trial_line(trial: FrozenTrial, metric: str) -> str:
     """One line about how a trial ended, and its overrides."""
     match trial.state:
         case TrialState.COMPLETE:
-            result = f"{metric} {short_number(trial.value)}"
+            result = f"{metric} {short_number(value_of(trial))}"
+            if len(trial.values) > 1:
+                result += f", {weights_of(trial):,} weights"
         case TrialState.PRUNED:
-            result = f"pruned after epoch {trial.last_step}"
+            result = f"pruned after epoch {epochs_of(trial)}"
         case _:
             result = f"failed, {trial.user_attrs[FAILURE]}"
     seconds = f"{trial.duration.total_seconds():.1f} s" if trial.duration else ""
@@ -60,9 +70,8 @@ def trial_line(trial: FrozenTrial, metric: str) -> str:
     return f"trial {trial.number}: {result}, {seconds}: {shown}"
 
 
-def short_number(value: float | None) -> str:
+def short_number(value: float) -> str:
     """A metric with four decimals, or with four digits if it is large, as a diverged loss is."""
-    assert value is not None
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"
 
 
@@ -108,7 +117,7 @@ class _View:
         best = best_trial(self.study)
         self.bar.n = len(ended)
         # The best comes first, because a narrow terminal has no room for all parts.
-        parts = [f"best {short_number(best.value)} (trial {best.number})"] if best else []
+        parts = [f"best {short_number(value_of(best))} (trial {best.number})"] if best else []
         parts += [f"{count[state]} {name}" for state, name in _COUNTED.items() if count[state]]
         self.bar.set_postfix_str(", ".join(fitting(parts, self._room())))
 

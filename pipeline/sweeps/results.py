@@ -23,8 +23,12 @@ from pipeline.sweeps.trials import (
     WEIGHTS,
     best_trial,
     complete_trials,
+    epochs_of,
     finished_trials,
+    is_two_objective,
+    pareto_front,
     replicates_by_mean,
+    value_of,
 )
 from pipeline.system.files import write_csv, write_text
 
@@ -56,7 +60,7 @@ def spread(study: optuna.Study) -> str:
 
 def spread_of(trials: Sequence[FrozenTrial]) -> str:
     """Mean and standard deviation of replicates, with a 95 % interval (Student, 1908)."""
-    values = np.array([trial.value for trial in trials], float)
+    values = np.array([value_of(trial) for trial in trials])
     mean = f"mean {values.mean():.4f}"
     if len(values) < 2:
         return f"{mean}, one seed: no standard deviation"
@@ -69,13 +73,18 @@ def spread_of(trials: Sequence[FrozenTrial]) -> str:
 
 
 def best_trial_tags(study: optuna.Study) -> dict[str, str]:
-    """The tags of a sweep's run that describe its best trial."""
+    """The tags of a sweep's run that describe its best trial, and the front of two objectives."""
     best = best_trial(study)
     if best is None:
         return {}
-    overrides = " ".join(best.user_attrs[OVERRIDES])
-    value = str(best.value)
-    return {"best.trial": str(best.number), "best.value": value, "best.overrides": overrides}
+    tags = {
+        "best.trial": str(best.number),
+        "best.value": str(value_of(best)),
+        "best.overrides": " ".join(best.user_attrs[OVERRIDES]),
+    }
+    if is_two_objective(study):
+        tags["front.trials"] = ", ".join(str(trial.number) for trial in pareto_front(study))
+    return tags
 
 
 def print_summary(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
@@ -89,6 +98,11 @@ def print_summary(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
         print(f"{sweep.name}: {sweep.metric}{separator}{spread(study)}")
         if several:
             print(f"to make the one with the best mean a preset: make promote STUDY={sweep.name}")
+    elif sweep.also_minimize:
+        print(f"{sweep.name}: the networks that no smaller one beats")
+        for trial in pareto_front(study):
+            print(trial_line(trial, sweep.metric))
+        print(f"table and plots: {folder}; a preset: make promote STUDY={sweep.name} TRIAL=NUMBER")
     else:
         print(f"best is {trial_line(best, sweep.metric)}")
         print(f"table and plots: {folder}; to make it a preset: make promote STUDY={sweep.name}")
@@ -98,8 +112,8 @@ def _row(trial: FrozenTrial, sweep: Sweep, names: list[str]) -> dict[str, Any]:
     return {
         "trial": trial.number,
         "state": trial.state.name,
-        sweep.metric: trial.value,
-        "epochs": trial.last_step,
+        sweep.metric: value_of(trial) if trial.values else None,
+        "epochs": epochs_of(trial),
         "weights": trial.user_attrs.get(WEIGHTS),
         "seconds": round(trial.duration.total_seconds(), 3) if trial.duration else None,
         **{name: trial.params.get(name) for name in names},

@@ -31,6 +31,7 @@ from pipeline.sweeps.trials import (
     finished_trials,
     reason_to_stop,
     too_many_failures,
+    value_of,
 )
 from pipeline.sweeps.warm_start import warm_start
 from pipeline.system import cli, process
@@ -56,7 +57,7 @@ def run_sweep(plan: Plan) -> None:
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     with _exclusive(plan), database_errors():
         prepared = prepare_data(plan.cfg)
-        study = plan.store.create(plan.sweep.direction)
+        study = plan.store.create(*plan.sweep.directions)
         use_store()
         task = Task(
             store=plan.store,
@@ -158,7 +159,7 @@ def _close(plan: Plan, study: Study, task: Task, status: str) -> None:
         try:
             reconcile_runs(study, task)
             best, tags = best_trial(study), best_trial_tags(study)
-            value = best.value if best else None
+            value = value_of(best) if best else None
             close_sweep_run(task.parent_run, status, plan.results, tags, value)
         except TrackingUnavailableError as error:
             _warn(error)

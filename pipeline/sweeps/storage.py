@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from filelock import FileLock
@@ -15,6 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.config.schema import Direction
 from pipeline.sweeps.locks import (
     ENGINE_SETTINGS,
     DatabaseTrialLock,
@@ -65,8 +66,8 @@ class Store:
         """
         return Study(self, self._storage())
 
-    def create(self, direction: Literal["minimize", "maximize"]) -> "Study":
-        """Open the study; create it if it is missing."""
+    def create(self, *directions: Direction) -> "Study":
+        """Open the study; create it with these directions of its objectives if it is missing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         # All studies of a database share its tables, which the first one creates.
         with database_lock(self.database, "tables") if self.database else self.lock:
@@ -74,7 +75,10 @@ class Store:
             storage = self._storage()
             with self._journal_errors():
                 optuna.create_study(
-                    study_name=self.name, storage=storage, direction=direction, load_if_exists=True
+                    study_name=self.name,
+                    storage=storage,
+                    directions=directions,
+                    load_if_exists=True,
                 )
         return Study(self, storage)
 
@@ -148,7 +152,7 @@ class Study(AskTellStudy):
         self.storage = storage
         self._held: dict[int, TrialLock] = {}
 
-    def set_attribute(self, trial: FrozenTrial, key: str, value: str) -> None:
+    def set_attribute(self, trial: FrozenTrial, key: str, value: Any) -> None:
         """Set a user attribute of a trial that another process ran."""
         study_id = self.storage.get_study_id_from_name(self.study_name)
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)

@@ -63,11 +63,31 @@ def taken_over_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The best trial; None if no trial is complete."""
+    """The trial with the best metric, the first of equal ones; None if no trial is complete.
+
+    If the weights are an objective too, it is the smallest network of equal ones.
+    """
+    if is_two_objective(study):
+        front = pareto_front(study)
+        return front[-1] if front else None
     try:
         return study.best_trial
     except ValueError:
         return None
+
+
+def pareto_front(study: optuna.Study) -> list[FrozenTrial]:
+    """The complete trials that no smaller or equal network beats or equals, smallest network first.
+
+    Of equal ones, the first is in it. Trials of earlier versions have no number of weights.
+    """
+    sign = 1 if is_maximized(study) else -1
+    trials = [trial for trial in complete_trials(study) if WEIGHTS in trial.user_attrs]
+    front: list[FrozenTrial] = []
+    for trial in sorted(trials, key=lambda t: (weights_of(t), -sign * value_of(t), t.number)):
+        if not front or sign * value_of(trial) > sign * value_of(front[-1]):
+            front.append(trial)
+    return front
 
 
 def replicates_by_mean(study: optuna.Study) -> list[list[FrozenTrial]]:
@@ -80,13 +100,31 @@ def replicates_by_mean(study: optuna.Study) -> list[list[FrozenTrial]]:
 
 
 def is_maximized(study: optuna.Study) -> bool:
-    """Whether a larger value is better."""
-    return study.direction == StudyDirection.MAXIMIZE
+    """Whether a larger value of the metric is better."""
+    return study.directions[0] == StudyDirection.MAXIMIZE
+
+
+def is_two_objective(study: optuna.Study) -> bool:
+    """Whether the number of weights is an objective, beside the metric."""
+    return len(study.directions) == 2
 
 
 def value_of(trial: FrozenTrial) -> float:
     """The value of a complete trial: the sweep's metric."""
     return float(trial.values[0])
+
+
+def weights_of(trial: FrozenTrial) -> int:
+    """How many weights and biases the network of a complete trial has."""
+    return int(trial.user_attrs[WEIGHTS])
+
+
+def epochs_of(trial: FrozenTrial) -> int | None:
+    """After how many epochs a trial ended; None if after none.
+
+    Optuna keeps no values of epochs if there are two objectives.
+    """
+    return trial.last_step or len(trial.user_attrs.get(HISTORY, [])) or None
 
 
 def mean_value(trials: Sequence[FrozenTrial]) -> float:
@@ -108,17 +146,24 @@ def reason_to_stop(study: optuna.Study, sweep: Sweep) -> str:
     """
     if sweep.timeout is not None and minutes_of_trials(study) >= sweep.timeout:
         return f"ended by sweep.timeout: trials have run for {sweep.timeout:g} minutes"
-    best = best_trial(study)
-    if sweep.patience is not None and best is not None and best.datetime_complete:
-        later = [
-            trial
-            for trial in finished_trials(study)
-            if trial.datetime_complete and trial.datetime_complete > best.datetime_complete
-        ]
+    if sweep.patience is not None and (best := _last_improvement(study)):
+        ended = _end_of(best)
+        later = [trial for trial in finished_trials(study) if _end_of(trial) > ended]
         if len(later) >= sweep.patience:
-            ended = f"the {len(later)} trials that ended after trial {best.number}"
-            return f"ended by sweep.patience: {ended} are no better"
+            trials = f"the {len(later)} trials that ended after trial {best.number}"
+            return f"ended by sweep.patience: {trials} are no better"
     return ""
+
+
+def _last_improvement(study: optuna.Study) -> FrozenTrial | None:
+    """The best trial; of two objectives, the last one of the front."""
+    if is_two_objective(study):
+        return max(pareto_front(study), key=_end_of, default=None)
+    return best_trial(study)
+
+
+def _end_of(trial: FrozenTrial) -> datetime:
+    return trial.datetime_complete or datetime.min
 
 
 def minutes_of_trials(study: optuna.Study) -> float:

@@ -25,6 +25,7 @@ from pipeline.sweeps.trials import (
     complete_trials,
     params_key,
     taken_over_trials,
+    value_of,
 )
 from pipeline.system.errors import UserError, nearest
 
@@ -130,7 +131,7 @@ def warm_start(
             raise UserError(f"sweep.from: the metric of {sweep.from_} is {theirs['metric']}")
         if theirs["data"] != digest:
             raise UserError(f"sweep.from: {sweep.from_} was trained on other data")
-        _take_over(study, other, space, base)
+        _take_over(study, other, sweep, space, base)
         taken, count = len(taken_over_trials(study)), len(complete_trials(other))
         print(f"{sweep.name}: {taken} of {count} complete trials of {sweep.from_} lie in its space")
     known = {params_key(trial.params) for trial in complete_trials(study)}
@@ -140,10 +141,15 @@ def warm_start(
             study.enqueue_trial(params, user_attrs=attributes, skip_if_exists=True)
 
 
-def _take_over(study: Study, other: Study, space: Space, base: list[str]) -> None:
-    """Add the complete trials of another study that lie in the space."""
+def _take_over(study: Study, other: Study, sweep: Sweep, space: Space, base: list[str]) -> None:
+    """Add the complete trials of another study that lie in the space.
+
+    A trial of an earlier version has no number of weights: it is not taken over if that counts.
+    """
     known = {params_key(trial.params) for trial in complete_trials(study)}
     for trial in complete_trials(other):
+        if sweep.also_minimize and WEIGHTS not in trial.user_attrs:
+            continue
         cfg = compose(merge_overrides(other.user_attrs["base"], trial.user_attrs[OVERRIDES]))
         params: Params = {}
         overrides = space.overrides(_reader(cfg, params))
@@ -153,10 +159,10 @@ def _take_over(study: Study, other: Study, space: Space, base: list[str]) -> Non
         known.add(params_key(params))
         searched = {p.name: p.distribution for p in space.searched if p.distribution}
         added = optuna.trial.create_trial(
-            value=trial.value,
+            values=sweep.objectives(value_of(trial), trial.user_attrs.get(WEIGHTS, 0)),
             params=params,
             distributions={name: searched[name] for name in params},
-            intermediate_values=trial.intermediate_values,
+            intermediate_values=None if sweep.also_minimize else trial.intermediate_values,
             user_attrs={
                 **{key: trial.user_attrs[key] for key in _COPIED if key in trial.user_attrs},
                 OVERRIDES: overrides,

@@ -60,7 +60,7 @@ class Outcome:
     """How a trial ended."""
 
     state: TrialState
-    value: float | None = None  # the metric at the best epoch
+    values: list[float] | None = None  # of the objectives; the metric is that of the best epoch
     failure: str = ""
     weights: int | None = None  # number of weights and biases
     history: list[Row] = field(default_factory=list)
@@ -154,9 +154,13 @@ class _Reporter:
         passed = self.run.has_epoch(epoch)  # the trial went on after it, before its worker died
         self.history.append(row)
         self.run.log_epoch(epoch, row)
-        self.trial.report(row[self.task.sweep.metric], epoch)
+        sweep = self.task.sweep
+        if not sweep.also_minimize:
+            self.trial.report(row[sweep.metric], epoch)
         if self.study.is_stopped(self.task.session):
             raise StoppedError
+        if sweep.also_minimize:
+            return
         last = epoch == self.run.cfg.train.epochs
         # A starting point is never pruned, but the pruner compares others with it.
         if not last and not passed and self.trial.should_prune() and not self._is_kept:
@@ -199,7 +203,8 @@ def _fit(task: Task, reporter: _Reporter, checkpoints: Checkpoints, init: Path |
     if not math.isfinite(best[metric]):
         raise UserError(f"{metric} is {best[metric]}")
     weights = trained.model.count_params()
-    return Outcome(TrialState.COMPLETE, best[metric], weights=weights, history=reporter.history)
+    values = task.sweep.objectives(best[metric], weights)
+    return Outcome(TrialState.COMPLETE, values, weights=weights, history=reporter.history)
 
 
 def _failed(error: Exception, history: list[Row]) -> Outcome:
@@ -214,7 +219,7 @@ def _record(task: Task, study: Study, trial: Trial, outcome: Outcome) -> None:
         trial.set_user_attr(WEIGHTS, outcome.weights)
     with task.store.lock:  # no other worker may restart the trial between the two calls
         trial.set_user_attr(HISTORY, outcome.history)
-        study.tell(trial, outcome.value, outcome.state)
+        study.tell(trial, outcome.values, outcome.state)
 
 
 def _end_with(parent: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ SHIPPED = {
     "schedule": ["constant", "cosine", "one_cycle"],
     "sweep": [
         *("activations", "architectures", "bias", "default", "depth", "gradient_methods"),
-        *("learning_rates", "momentum", "optimizers", "overfitting", "seeds"),
+        *("learning_rates", "momentum", "optimizers", "overfitting", "seeds", "size"),
     ],
 }
 # A params.yaml that changes nothing, with the keys that this repository lists in it.

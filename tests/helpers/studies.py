@@ -4,14 +4,15 @@ import multiprocessing
 import os
 import random
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.config.composition import compose_sweep
-from pipeline.config.schema import Sweep
+from pipeline.config.schema import Direction, Sweep
 from pipeline.sweeps.parsing import parse_space
-from pipeline.sweeps.storage import Store
+from pipeline.sweeps.storage import Store, Study
 from pipeline.sweeps.study import ask_trial
-from pipeline.sweeps.trials import finished_trials
+from pipeline.sweeps.trials import OVERRIDES, WEIGHTS, finished_trials
 from tests.helpers.configs import changed
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -55,6 +56,23 @@ def run_workers(
     for process in processes:
         process.join()
     return [process.exitcode for process in processes]
+
+
+def study_of(store: Store, directions: Sequence[Direction], *trials: tuple[int, float]) -> Study:
+    """A study with complete trials: the weights and the metric of each.
+
+    Args:
+        store: where it is kept.
+        directions: of its objectives, the metric and perhaps the weights.
+        trials: in the order of their numbers.
+    """
+    study = store.create(*directions)
+    for weights, value in trials:
+        trial = study.ask()
+        trial.set_user_attr(WEIGHTS, weights)
+        trial.set_user_attr(OVERRIDES, [])
+        study.tell(trial, [value, weights][: len(directions)])
+    return study
 
 
 def finished_params(store: Store) -> list[tuple[Any, ...]]:

@@ -142,6 +142,14 @@ def test_bad_setting_of_a_sweep_is_refused(key: str, value: Any) -> None:
         Sweep.model_validate(SWEEP | {key: value})
 
 
+def test_sweep_with_two_objectives_prunes_nothing() -> None:
+    pruner = {"_target_": "optuna.pruners.NopPruner"}
+    sweep = Sweep.model_validate(SWEEP | {"also_minimize": "weights", "pruner": pruner})
+    assert sweep.directions == ["maximize", "minimize"]
+    with pytest.raises(ValidationError, match=r"should be optuna\.pruners\.NopPruner"):
+        Sweep.model_validate(SWEEP | {"also_minimize": "weights"})
+
+
 @pytest.mark.parametrize("storage", ["postgresql:/db/o", "sqlite:///o.db", " "])
 def test_storage_is_empty_or_postgresql(storage: str) -> None:
     values = {"backend": "local", "address": ""}

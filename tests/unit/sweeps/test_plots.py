@@ -12,6 +12,7 @@ from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.storage import Store, Study
 from pipeline.sweeps.study import ask_trial
 from pipeline.sweeps.trials import WEIGHTS
+from tests.helpers.configs import changed
 from tests.helpers.studies import random_sweep
 
 PARAMS = {
@@ -101,6 +102,29 @@ def test_condition_of_a_parameter_is_written_at_its_slice(figures: dict[str, Fig
 def test_titles_begin_with_the_name_of_the_sweep(figures: dict[str, Figure], sweep: Sweep) -> None:
     for figure in figures.values():
         assert figure.get_suptitle().startswith(f"{sweep.name}: ")
+
+
+def test_importances_are_shares_of_the_variance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One parameter counts three times as much as the other, so its variance is nine times it."""
+    params = {"model.depth": "range(0, 8)", "train.epochs": "range(1, 9)"}
+    sweep = changed(random_sweep(60, **params), metric="val_loss", direction="minimize")
+    study = Store(tmp_path / "study", "digits").create("minimize")
+    while trial := ask_trial(study, parse_space(sweep), sweep):
+        study.tell(trial, 3.0 * trial.params["model.depth"] + trial.params["train.epochs"])
+    saved = {}
+    monkeypatch.setattr(
+        plots, "save_figure", lambda figure, path: saved.update({path.name: figure})
+    )
+    plots.draw_plots(tmp_path, study, sweep, parse_space(sweep))
+    axis = saved["importances.png"].axes[0]
+    shares = {
+        label.get_text(): bar.get_width()
+        for label, bar in zip(axis.get_yticklabels(), axis.patches, strict=True)
+    }
+    assert shares["model.depth"] == pytest.approx(0.9, abs=0.02)
+    assert shares["train.epochs"] == pytest.approx(0.1, abs=0.02)
 
 
 def test_bars_of_importances_have_no_scale(figures: dict[str, Figure]) -> None:

@@ -9,6 +9,7 @@ from optuna.trial import TrialState
 from scipy.stats import t
 
 from pipeline.config.schema import Sweep
+from pipeline.sweeps.descriptions import describe_sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.results import (
     best_trial_tags,
@@ -21,7 +22,7 @@ from pipeline.sweeps.storage import Store, Study
 from pipeline.sweeps.study import ask_trial
 from pipeline.sweeps.trials import FAILURE, RUN, WEIGHTS
 from tests.helpers.configs import changed
-from tests.helpers.studies import random_sweep
+from tests.helpers.studies import random_sweep, study_of
 
 PARAMS = {
     "model": "choice(mlp, cnn)",
@@ -109,6 +110,33 @@ def test_front_is_drawn_when_networks_differ_in_size(
         write_results(tmp_path / "results", study, sweep, parse_space(sweep))
         assert (tmp_path / "results/pareto.png").exists() == drawn
         assert [row["weights"] for row in rows_of(tmp_path / "results")] == [*map(str, sizes)]
+
+
+def test_sweep_of_two_objectives_ends_with_its_front(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = changed(random_sweep(20, **PARAMS), also_minimize="weights")
+    trials = [(1000 + number, 0.99 if number == 7 else 0.9) for number in range(20)]
+    study = study_of(Store(tmp_path / "two", "two"), sweep.directions, *trials)
+    folder = tmp_path / "results"
+    write_results(folder, study, sweep, parse_space(sweep))
+    assert [(row["val_accuracy"], row["weights"]) for row in rows_of(folder)][6:8] == [
+        ("0.9", "1006"),
+        ("0.99", "1007"),
+    ]
+    assert {path.name for path in folder.iterdir()} == {"trials.csv", "history.png", "pareto.png"}
+
+    print_summary(study, sweep, folder)
+    first, *front, last = capsys.readouterr().out.splitlines()
+    assert first == "default: the networks that no smaller one beats"
+    assert [line.split(": ")[0] for line in front] == ["trial 0", "trial 7"]
+    assert "val_accuracy 0.9900, 1,007 weights" in front[1]
+    assert "make promote STUDY=default TRIAL=NUMBER" in last
+    tags = best_trial_tags(study)
+    assert (tags["best.trial"], tags["front.trials"]) == ("7", "0, 7")
+    note = describe_sweep("digits", tags)
+    assert "beats: trials 0, 7." in note
+    assert "make promote STUDY=digits TRIAL=NUMBER" in note
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(19, False), (20, True)])

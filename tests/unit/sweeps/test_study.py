@@ -3,6 +3,7 @@
 from collections import Counter
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import optuna
 import pytest
@@ -22,7 +23,14 @@ from pipeline.sweeps.trials import (
     reason_to_stop,
 )
 from tests.helpers.configs import changed
-from tests.helpers.studies import TPE, finished_params, random_sweep, run_trials, run_workers
+from tests.helpers.studies import (
+    TPE,
+    finished_params,
+    random_sweep,
+    run_trials,
+    run_workers,
+    study_of,
+)
 
 
 @pytest.mark.slow
@@ -89,6 +97,33 @@ def test_sweep_ends_when_trials_are_no_better(store: Store) -> None:
     # A failed trial is no better.
     study.tell(_asked(study, changed(sweep, patience=1)), state=TrialState.FAIL)
     assert ask_trial(study, space, changed(sweep, patience=1)) is None
+
+
+def test_sweep_of_two_objectives_ends_when_none_joins_the_front(tmp_path: Path) -> None:
+    sweep = changed(random_sweep(9, **{"train.epochs": "range(1, 30)"}), also_minimize="weights")
+    trials = [(30, 0.9), (10, 0.8), (40, 0.9), (40, 0.8)]  # the second is smaller, so it counts
+    study = study_of(Store(tmp_path / "two", "two"), sweep.directions, *trials)
+    assert reason_to_stop(study, changed(sweep, patience=3)) == ""
+    reason = reason_to_stop(study, changed(sweep, patience=2))
+    assert reason.endswith("the 2 trials that ended after trial 1 are no better")
+
+
+def test_tpe_learns_from_two_objectives(tmp_path: Path) -> None:
+    """Small widths are better for both, so most of the later trials try them."""
+    params = {"model.width": "range(1, 1000)"}
+    sweep = changed(
+        random_sweep(40, **params),
+        sampler=TPE | {"constant_liar": True},
+        pruner={"_target_": "optuna.pruners.NopPruner"},
+        also_minimize="weights",
+    )
+    study = Store(tmp_path / "two", "two").create(*sweep.directions)
+    while trial := ask_trial(study, parse_space(sweep), sweep):
+        width = trial.params["model.width"]
+        study.tell(trial, sweep.objectives(-float(width), width))
+    widths = [trial.params["model.width"] for trial in finished_trials(study)]
+    assert len(widths) == 40
+    assert sum(widths[20:]) / 20 < 250
 
 
 def _asked(study: Study, sweep: Sweep) -> optuna.Trial:

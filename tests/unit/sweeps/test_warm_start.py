@@ -19,6 +19,7 @@ from pipeline.sweeps.trials import (
     STARTING_POINT,
     TAKEN_OVER,
     THREADS,
+    WEIGHTS,
     complete_trials,
     minutes_of_trials,
 )
@@ -130,7 +131,7 @@ def test_grid_and_replicates_try_only_their_own_values() -> None:
 
 def start(store: Store, sweep: Sweep, base: list[str] = BASE, data: str = "data") -> Study:
     """A new study, as a sweep starts it."""
-    study, space = store.create("maximize"), parse_space(sweep)
+    study, space = store.create(*sweep.directions), parse_space(sweep)
     points = starting_points(sweep, space, base)
     warm_start(study, sweep, space, base, data, points)
     check_same_study(study, sweep, space, compose(base), data, base)
@@ -215,6 +216,22 @@ def test_trials_that_lie_in_the_space_are_taken_over(
         end_trial(study, sweep, 0.1)
     assert ask_trial(study, parse_space(sweep), sweep) is None
     assert len({t.params["model.width"] for t in study.trials}) == taken + 2
+
+
+def test_trials_are_taken_over_with_a_second_objective(store: Store, other: Study) -> None:
+    """The earlier trials of the other study have no number of weights: they are left."""
+    trial = other.ask()
+    trial.set_user_attr(OVERRIDES, ["model.width=64"])
+    trial.set_user_attr(WEIGHTS, 99)
+    other.tell(trial, 0.8)
+    sweep = changed(
+        warm({"model.width": "range(4, 900)"}),
+        also_minimize="weights",
+        pruner={"_target_": "optuna.pruners.NopPruner"},
+    )
+    study = start(Store(store.folder.parent / "two", "two"), sweep)
+    [taken] = complete_trials(study)
+    assert taken.values == [0.8, 99]
 
 
 def test_trials_that_trained_something_else_are_left(store: Store, other: Study) -> None:

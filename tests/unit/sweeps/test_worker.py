@@ -15,7 +15,7 @@ from pipeline.sweeps.runs import TRIAL_NUMBER, TRIAL_STATE, open_sweep_run
 from pipeline.sweeps.storage import Store, Study
 from pipeline.sweeps.study import ask_trial
 from pipeline.sweeps.task import Task
-from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, THREADS
+from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, THREADS, epochs_of
 from pipeline.sweeps.worker import run_trial
 from pipeline.tracking.tags import PARENT_RUN
 from pipeline.training.history import ROBUST, best_epoch
@@ -77,6 +77,20 @@ def test_complete_trial_has_the_metric_of_its_best_epoch(
         row["epoch"]: row["val_accuracy"] for row in trained.history
     }
     assert trial.user_attrs[THREADS] == task.threads
+
+
+def test_second_objective_is_the_number_of_weights(prepared: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "two", "two")
+    store.create("maximize", "minimize")
+    task = make_task(store, prepared, NEVER)
+    task = replace(task, sweep=changed(task.sweep, also_minimize="weights"))
+    study = store.open()
+    run_trial(task, study, start(study, task))
+    trial = ended(study)
+    best = best_epoch(trial.user_attrs[HISTORY])
+    # One layer of 4 units, and the output layer.
+    assert trial.values == [best["val_accuracy"], (28 * 28 + 1) * 4 + (4 + 1) * 10]
+    assert epochs_of(trial) == 2
 
 
 def test_pruned_trial_keeps_the_epochs_that_it_had(
