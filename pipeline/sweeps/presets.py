@@ -22,7 +22,10 @@ from pipeline.sweeps.trials import (
     best_trial,
     complete_trials,
     finished_trials,
+    is_two_objective,
+    pareto_front,
     replicates_by_mean,
+    weights_of,
 )
 from pipeline.system.errors import UserError
 from pipeline.system.files import TEMPORARY, write_text
@@ -122,9 +125,14 @@ def _head(name: str, study: optuna.Study, trial: FrozenTrial) -> str:
     row = best_epoch(trial.user_attrs[HISTORY])
     seconds = trial.duration.total_seconds() if trial.duration else 0
     threads = trial.user_attrs[THREADS]
-    best = ", the best" if trial.number == study.best_trial.number else ""
+    kind = ""
+    if is_two_objective(study):
+        if trial in pareto_front(study):
+            kind = f", with {weights_of(trial):,} weights, which no smaller network beats,"
+    elif trial == best_trial(study):
+        kind = ", the best"
     trials = len(finished_trials(study))
-    return f"""# Trial {trial.number}{best} of {trials} trials in the sweep {study.study_name}.
+    return f"""# Trial {trial.number}{kind} of {trials} trials in the sweep {study.study_name}.
 #
 #   dvc exp run -S experiment={name}
 #

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 
@@ -76,6 +77,37 @@ def test_winner_is_the_same_in_mlflow_and_can_be_run_again(project: Project) -> 
     output = project.run("python", "-m", "pipeline.reproduce", name)
     assert "same: epoch 1" in output
     assert "are the same to the last bit" in output
+
+
+def test_small_network_of_two_objectives_becomes_a_preset(project: Project) -> None:
+    front = "also_minimize: weights\nparams:\n  train.epochs: 1\n"
+    sweep = SWEEP.replace("name: digits", "name: front").replace("params:\n", front)
+    project.write("conf/sweep/front.yaml", sweep)
+    output = project.run("python", "-m", "pipeline.sweep", "sweep=front")
+    shown = output.partition("front: the networks that no smaller one beats\n")[2].splitlines()
+    numbers = [re.findall(r"^trial (\d+): ", line)[0] for line in shown[:-1]]
+    with (project.folder / ".sweeps/front/results/trials.csv").open(newline="") as file:
+        trials = {row["trial"]: row for row in csv.DictReader(file)}
+    weights = [int(trials[number]["weights"]) for number in numbers]
+    accuracies = [float(trials[number]["val_accuracy"]) for number in numbers]
+    assert weights[0] == min(int(row["weights"]) for row in trials.values())
+    assert weights == sorted(weights)
+    assert accuracies == sorted(accuracies)
+    assert {row["epochs"] for row in trials.values()} == {"1"}
+
+    tags = project.python(
+        "import mlflow; from pipeline.tracking.store import use_store; use_store();"
+        "runs = mlflow.search_runs(search_all_experiments=True, output_format='list');"
+        "print([run.data.tags['front.trials'] for run in runs if 'front.trials' in run.data.tags])"
+    )
+    assert tags.strip() == repr([", ".join(numbers)])
+    project.run("python", "-m", "pipeline.promote", "front", "--trial", numbers[0])
+    head = project.read(f"conf/experiment/front_trial_{numbers[0]}.yaml")
+    assert f"with {weights[0]:,} weights, which no smaller network beats, of 4 trials" in head
+    composed = project.run(
+        "python", "-m", "pipeline.compose", f"experiment=front_trial_{numbers[0]}", "--show"
+    )
+    assert f"learning_rate: {trials[numbers[0]]['optimizer.learning_rate']}" in composed
 
 
 def test_preset_composes_to_the_trial(project: Project) -> None:
