@@ -20,6 +20,7 @@ CONFIGURATIONS = {
     "experiment=fast": ["experiment=fast"],
     "experiment=tiny": ["experiment=tiny"],
     "experiment=accurate": ["experiment=accurate"],
+    "experiment=ensemble": ["experiment=ensemble"],
     "model=mlp": ["model=mlp"],
     "model=rnn": ["model=rnn"],
     "experiment=first_network": ["experiment=first_network"],
@@ -61,7 +62,8 @@ def quote_in_preset(text: str, name: str, results: Results) -> str:
     row = results["configurations"][name]
     cost = f"# Cost: {row['seconds']:.0f} s of training on {row['machine']}"
     text = re.sub(r"^# Cost: .*$", lambda _: cost, text, flags=re.M)
-    accuracy = f"# Test accuracy: {_accuracy(row)} over {row['seeds']} seeds"
+    seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
+    accuracy = f"# Test accuracy: {_accuracy(row)} over {seeds}"
     return re.sub(r"^# Test accuracy: .*$", lambda _: accuracy, text, flags=re.M)
 
 
@@ -73,26 +75,19 @@ def preset_of(name: str) -> Path | None:
 
 def table(results: Results) -> str:
     """The results as a Markdown table, with a line about each machine."""
-    lines = [
-        "| configuration | parameters | epochs | test accuracy, mean ± std | seeds | training |",
-        "|---|---|---|---|---|---|",
-    ]
     measured = results["configurations"]
     known = [name for name in CONFIGURATIONS if name in measured]
+    unknown = [name for name in measured if name not in CONFIGURATIONS]
+    measured = {name: measured[name] for name in [*known, *unknown]}
+    lines = rows(measured)
     machines: dict[str, list[str]] = {}
     versions = sorted({str(row["versions"]) for row in measured.values()})
     several = len(versions) > 1
-    for name in [*known, *(name for name in measured if name not in CONFIGURATIONS)]:
-        row = measured[name]
-        shown = name if name == "default" else f"`{name}`"
-        lines.append(
-            f"| {shown} | {row['parameters']:,} | {row['epochs']} | {_accuracy(row)} "
-            f"| {row['seeds']} | {row['seconds']:.0f} s |"
-        )
+    for name, row in measured.items():
         machine = str(row["machine"])
         if several:
             machine += f", {row['versions']}"
-        machines.setdefault(machine, []).append(shown)
+        machines.setdefault(machine, []).append(_code(name))
     # The machine of most rows needs no list of its rows.
     first, *others = sorted(machines, key=lambda machine: -len(machines[machine]))
     notes = [f"{', '.join(machines[machine])}: {machine}" for machine in others]
@@ -101,5 +96,24 @@ def table(results: Results) -> str:
     return "\n".join(lines)
 
 
+def rows(measured: dict[str, dict[str, Any]]) -> list[str]:
+    """The lines of a Markdown table: a row for each configuration, by its name."""
+    lines = [
+        "| configuration | parameters | epochs | test accuracy, mean ± std | seeds | training |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in measured.items():
+        lines.append(
+            f"| {_code(name)} | {row['parameters']:,} | {row['epochs']} | {_accuracy(row)} "
+            f"| {row['seeds']} | {row['seconds']:.0f} s |"
+        )
+    return lines
+
+
+def _code(name: str) -> str:
+    return name if name == "default" else f"`{name}`"
+
+
 def _accuracy(row: dict[str, float]) -> str:
-    return f"{row['accuracy']:.2f} ± {row['deviation']:.2f} %"
+    spread = f" ± {row['deviation']:.2f}" if row["seeds"] > 1 else ""
+    return f"{row['accuracy']:.2f}{spread} %"

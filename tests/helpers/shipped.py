@@ -6,7 +6,7 @@ Tests read these names instead of the folders, so that they do not depend on wha
 SHIPPED = {
     "augment": ["affine", "none", "shift"],
     "data": ["emnist_letters", "fashion_mnist", "mnist", "mnist_sample"],
-    "experiment": ["accurate", "debug", "default", "fast", "first_network", "tiny"],
+    "experiment": ["accurate", "debug", "default", "ensemble", "fast", "first_network", "tiny"],
     "launcher": ["dask", "local", "ray"],
     "model": ["cnn", "ensemble", "mlp", "rnn", "softmax"],
     "optimizer": ["adagrad", "adam", "adamw", "momentum", "sgd"],
