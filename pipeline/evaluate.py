@@ -22,7 +22,7 @@ def main() -> None:
     from pipeline.data.labels import class_names
     from pipeline.data.splits import load_split, load_stats
     from pipeline.evaluation.corruptions import robust_accuracies
-    from pipeline.evaluation.metrics import evaluate_predictions
+    from pipeline.evaluation.metrics import accuracy_without_label_errors, evaluate_predictions
     from pipeline.evaluation.network import describe_model
     from pipeline.evaluation.report import write_report
     from pipeline.evaluation.summary import Summary, write_summary
@@ -41,6 +41,7 @@ def main() -> None:
     test = load_split(prepared, "test")
     probabilities = model.predict(test.images, batch_size=1000, verbose=0)
     metrics = evaluate_predictions(probabilities, test.labels, cfg.evaluate.calibration_bins)
+    metrics |= accuracy_without_label_errors(probabilities, test.labels, cfg.data.label_errors)
     write_report(reports, test, probabilities, names, cfg.evaluate)
     exports, images = Path(EXPORTS), load_split(prepared, "train").images
     export_forms(model, models / "model.keras", images, exports)

@@ -22,6 +22,7 @@ from pipeline.config.types import (
     Count,
     Epochs,
     Fraction,
+    Index,
     Positive,
     Seconds,
     Section,
@@ -108,6 +109,7 @@ class Data(Section):
     first_label: Annotated[int, Field(ge=0, le=255)] = 0
     num_classes: Annotated[int, Field(ge=2, le=256)] | None = None
     class_names: Annotated[list[Text] | None, AfterValidator(_check_class_names)] = None
+    label_errors: list[Index] = Field(default_factory=list)
 
     @computed_field  # type: ignore[prop-decorator]
     @property

@@ -43,6 +43,7 @@ Positive = Annotated[float, Field(gt=0, le=_LARGEST)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Steps = Annotated[float, Field(ge=0, le=1_000)]  # a share of all training steps
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Index = Annotated[int, Field(ge=0, lt=2**31)]  # of an image
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Bins = Annotated[int, Field(ge=1, le=10_000)]
 Threads = Annotated[int, Field(ge=1, le=1_024)]

@@ -1,16 +1,19 @@
 """Metrics of a classifier's predictions. Add a metric to `evaluate_predictions`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from pipeline.system.errors import UserError
+
 Probabilities = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 
-
 LEFT_OUT = (0.01, 0.02, 0.05)  # shares of images
+WITHOUT_LABEL_ERRORS = "test_accuracy_without_label_errors"
 
 
 def nll(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
@@ -77,6 +80,30 @@ def selective_accuracies(probabilities: Probabilities, labels: Labels) -> dict[f
     correct = (probabilities.argmax(1) == labels)[surest_first]
     count = len(labels)
     return {share: float(correct[: count - int(share * count)].mean()) for share in LEFT_OUT}
+
+
+def accuracy_without_label_errors(
+    probabilities: Probabilities, labels: Labels, label_errors: Sequence[int]
+) -> dict[str, float]:
+    """The accuracy without the images whose label is known to be wrong.
+
+    Args:
+        probabilities: the probability of each class, shape (N, classes).
+        labels: the true classes, shape (N,).
+        label_errors: the indices of these images.
+
+    Returns:
+        The metric by its name; none if no wrong label is known.
+
+    Raises:
+        UserError: naming an index that no image has.
+    """
+    if not label_errors:
+        return {}
+    if (largest := max(label_errors)) >= len(labels):
+        raise UserError(f"data.label_errors: no image {largest} among {len(labels)} test images")
+    correct = np.delete(probabilities.argmax(1) == labels, label_errors)
+    return {WITHOUT_LABEL_ERRORS: float(correct.mean())} if len(correct) else {}
 
 
 def _ratio(part: int, whole: int) -> float:

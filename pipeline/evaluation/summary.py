@@ -15,6 +15,7 @@ from pipeline.evaluation import figures
 from pipeline.evaluation.corruptions import KINDS, corrupt
 from pipeline.evaluation.drawing import drawing, save_figure
 from pipeline.evaluation.metrics import (
+    WITHOUT_LABEL_ERRORS,
     Probabilities,
     calibration,
     confusion,
@@ -144,6 +145,7 @@ def _values(summary: Summary, illustrations: Sequence[Illustration]) -> dict[str
         ),
         "numbers": {
             "test accuracy": accuracy,
+            **_without_label_errors(summary),
             "mistakes": int((summary.probabilities.argmax(1) != labels).sum()),
             "test loss": f"{metrics['test_loss']:.4f}",
             "on harder images": percent(metrics["test_robust_accuracy"]),
@@ -159,6 +161,15 @@ def _values(summary: Summary, illustrations: Sequence[Illustration]) -> dict[str
         "origin": _origin(summary),
         "configuration": dump_values(_configuration(summary)),
     }
+
+
+def _without_label_errors(summary: Summary) -> dict[str, str]:
+    """The accuracy without the wrong labels that are known, by a name that counts them."""
+    if WITHOUT_LABEL_ERRORS not in summary.metrics:
+        return {}
+    count = len(set(summary.cfg.data.label_errors))
+    name = f"without {count} wrong label{'s' * (count > 1)}"
+    return {name: percent(summary.metrics[WITHOUT_LABEL_ERRORS])}
 
 
 def _mistakes(summary: Summary) -> list[dict[str, Any]]:

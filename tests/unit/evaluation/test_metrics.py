@@ -10,6 +10,7 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
 )
 
 from pipeline.evaluation.metrics import (
+    accuracy_without_label_errors,
     calibration,
     confusion,
     evaluate_predictions,
@@ -17,6 +18,7 @@ from pipeline.evaluation.metrics import (
     nll,
     per_class,
 )
+from pipeline.system.errors import UserError
 from tests.helpers.predictions import LABELS, PROBABILITIES, random_predictions
 
 
@@ -32,6 +34,17 @@ def test_metrics_of_a_small_example() -> None:
     centre, spread = 0.75 + z**2 / 8, z * np.sqrt(0.75 * 0.25 / 4 + z**2 / 64)
     assert metrics["test_accuracy_low"] == pytest.approx((centre - spread) / (1 + z**2 / 4))
     assert metrics["test_accuracy_high"] == pytest.approx((centre + spread) / (1 + z**2 / 4))
+
+
+def test_label_errors_are_left_out() -> None:
+    """Only the third of the four answers is wrong."""
+    name = "test_accuracy_without_label_errors"
+    given = {(2,): 1.0, (0, 1): 0.5, (0, 0): 2 / 3, (0, 1, 2, 3): None, (): None}
+    for left_out, accuracy in given.items():
+        found = accuracy_without_label_errors(PROBABILITIES, LABELS, left_out)
+        assert found == ({} if accuracy is None else {name: pytest.approx(accuracy)})
+    with pytest.raises(UserError, match=r"data\.label_errors: no image 4 among 4 test images"):
+        accuracy_without_label_errors(PROBABILITIES, LABELS, [1, 4])
 
 
 def test_metrics_agree_with_scikit_learn() -> None:

@@ -1,5 +1,6 @@
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from pipeline.config.composition import compose
 from pipeline.data.splits import Split
 from pipeline.evaluation.corruptions import KINDS
-from pipeline.evaluation.metrics import evaluate_predictions
+from pipeline.evaluation.metrics import WITHOUT_LABEL_ERRORS, evaluate_predictions
 from pipeline.evaluation.network import Layer, Network
 from pipeline.evaluation.summary import Summary, write_summary
 from tests.helpers.predictions import random_predictions
@@ -38,6 +39,19 @@ def summary(names: list[str], count: int = 50) -> Summary:
             "0" * 64,
         ),
     )
+
+
+def test_accuracy_without_wrong_labels_is_named_by_their_number(tmp_path: Path) -> None:
+    given = summary(["0", "1", "2"])
+    write_summary(tmp_path, given)
+    assert "wrong label" not in (tmp_path / "report.html").read_text()
+    data = given.cfg.data.model_copy(update={"label_errors": [3, 3, 8]})
+    cfg = given.cfg.model_copy(update={"data": data})
+    metrics = {**given.metrics, WITHOUT_LABEL_ERRORS: 0.987}
+    write_summary(tmp_path, replace(given, cfg=cfg, metrics=metrics))
+    assert "<dt>without 2 wrong labels</dt><dd>98.70 %</dd>" in (
+        tmp_path / "report.html"
+    ).read_text().replace("\n", "")
 
 
 class Page(HTMLParser):
