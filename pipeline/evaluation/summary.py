@@ -141,11 +141,11 @@ def _values(summary: Summary, illustrations: Sequence[Illustration]) -> dict[str
         "title": f"{model} on {cfg.data.name}: {accuracy}",
         "sentence": (
             f"It reads {accuracy} of {len(labels):,} test images right; the 95 % interval of this "
-            f"is {interval}. Nothing was chosen by looking at these images."
+            f"is {interval}. {_without_label_errors(summary)}Nothing was chosen by looking at these "
+            "images."
         ),
         "numbers": {
             "test accuracy": accuracy,
-            **_without_label_errors(summary),
             "mistakes": int((summary.probabilities.argmax(1) != labels).sum()),
             "test loss": f"{metrics['test_loss']:.4f}",
             "on harder images": percent(metrics["test_robust_accuracy"]),
@@ -163,13 +163,13 @@ def _values(summary: Summary, illustrations: Sequence[Illustration]) -> dict[str
     }
 
 
-def _without_label_errors(summary: Summary) -> dict[str, str]:
-    """The accuracy without the wrong labels that are known, by a name that counts them."""
+def _without_label_errors(summary: Summary) -> str:
+    """A sentence about the accuracy without the wrong labels; "" if none is known."""
     if WITHOUT_LABEL_ERRORS not in summary.metrics:
-        return {}
+        return ""
     count = len(set(summary.cfg.data.label_errors))
-    name = f"without {count} wrong label{'s' * (count > 1)}"
-    return {name: percent(summary.metrics[WITHOUT_LABEL_ERRORS])}
+    images = "the one whose label is" if count == 1 else f"the {count} whose labels are"
+    return f"Without {images} wrong, it is {percent(summary.metrics[WITHOUT_LABEL_ERRORS])}. "
 
 
 def _mistakes(summary: Summary) -> list[dict[str, Any]]:

@@ -114,7 +114,17 @@ def test_results_are_quoted_as_they_were_measured() -> None:
     assert set(measured["configurations"]) == set(results.CONFIGURATIONS)
 
 
-@pytest.mark.parametrize(("module", "page"), [("repro", "pipeline"), ("scale", "scale")])
+# The pages of docs/benchmarks, by the modules that write them.
+BENCHMARKS = {
+    "repro": "pipeline",
+    "scale": "scale",
+    "fashion": "fashion_mnist",
+    "samplers": "samplers",
+    "rivals": "sweep",
+}
+
+
+@pytest.mark.parametrize(("module", "page"), BENCHMARKS.items())
 def test_pages_of_benchmarks_say_what_is_measured_now(module: str, page: str) -> None:
     source = (REPOSITORY / "benchmarks" / f"{module}.py").read_text()
     written = (REPOSITORY / "docs" / "benchmarks" / f"{page}.md").read_text()
