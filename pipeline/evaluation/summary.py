@@ -141,8 +141,8 @@ def _values(summary: Summary, illustrations: Sequence[Illustration]) -> dict[str
         "title": f"{model} on {cfg.data.name}: {accuracy}",
         "sentence": (
             f"It reads {accuracy} of {len(labels):,} test images right; the 95 % interval of this "
-            f"is {interval}. {_without_label_errors(summary)}Nothing was chosen by looking at these "
-            "images."
+            f"is {interval}. {_without_label_errors(summary)}Nothing was chosen by looking at "
+            "these images."
         ),
         "numbers": {
             "test accuracy": accuracy,
