@@ -208,7 +208,7 @@ class Sweep(Section):
     name: Slug
     metric: Literal["val_loss", "val_accuracy", "robust_accuracy"]
     direction: Direction
-    also_minimize: Literal["weights"] | None = None  # a second objective; no trial is pruned then
+    also_minimize: Literal["weights"] | None = None  # a second objective; then no trial is pruned
     trials: Annotated[int, Field(ge=1, le=100_000)]
     workers: Annotated[int, Field(ge=1, le=1_000)]
     sampler: Target
@@ -230,13 +230,12 @@ class Sweep(Section):
             raise ValueError(f"should be {better}, because the metric is {metric}")
         return direction
 
-    @field_validator("pruner")
+    @field_validator("replicates")
     @classmethod
-    def _check_pruner(cls, pruner: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        kind = "optuna.pruners.NopPruner"
-        if info.data.get("also_minimize") and pruner["_target_"] != kind:
-            raise ValueError(f"should be {kind}: Optuna prunes no trial that has two objectives")
-        return pruner
+    def _check_replicates(cls, replicates: bool, info: ValidationInfo) -> bool:
+        if replicates and info.data.get("also_minimize"):
+            raise ValueError("should be false with also_minimize: replicates have one objective")
+        return replicates
 
     @property
     def directions(self) -> list[Direction]:

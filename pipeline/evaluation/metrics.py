@@ -85,7 +85,7 @@ def selective_accuracies(probabilities: Probabilities, labels: Labels) -> dict[f
 def accuracy_without_label_errors(
     probabilities: Probabilities, labels: Labels, label_errors: Sequence[int]
 ) -> dict[str, float]:
-    """The accuracy without the images whose label is known to be wrong.
+    """The accuracy without the images whose label is in doubt.
 
     Args:
         probabilities: the probability of each class, shape (N, classes).
@@ -93,7 +93,7 @@ def accuracy_without_label_errors(
         label_errors: the indices of these images.
 
     Returns:
-        The metric by its name; none if no wrong label is known.
+        The metric by its name; none if no such image is known.
 
     Raises:
         UserError: naming an index that no image has.

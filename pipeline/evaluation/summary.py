@@ -142,7 +142,7 @@ def _values(summary: Summary, illustrations: Sequence[Illustration]) -> dict[str
         "sentence": (
             f"It reads {accuracy} of {len(labels):,} test images right; the 95 % interval of this "
             f"is {interval}. {_without_label_errors(summary)}Nothing was chosen by looking at "
-            "these images."
+            "the test images."
         ),
         "numbers": {
             "test accuracy": accuracy,
@@ -164,12 +164,13 @@ def _values(summary: Summary, illustrations: Sequence[Illustration]) -> dict[str
 
 
 def _without_label_errors(summary: Summary) -> str:
-    """A sentence about the accuracy without the wrong labels; "" if none is known."""
+    """A sentence about the accuracy without the labels in doubt; "" if none is known."""
     if WITHOUT_LABEL_ERRORS not in summary.metrics:
         return ""
     count = len(set(summary.cfg.data.label_errors))
-    images = "the one whose label is" if count == 1 else f"the {count} whose labels are"
-    return f"Without {images} wrong, it is {percent(summary.metrics[WITHOUT_LABEL_ERRORS])}. "
+    images = "the image" if count == 1 else f"the {count} images"
+    accuracy = percent(summary.metrics[WITHOUT_LABEL_ERRORS])
+    return f"Without {images} whose label is in doubt, it reads {accuracy} right. "
 
 
 def _mistakes(summary: Summary) -> list[dict[str, Any]]:

@@ -42,7 +42,8 @@ def describe_sweep(name: str, best: Mapping[str, str]) -> str:
         return "**No trial is complete.**"
     front, number = "", ""
     if "front.trials" in best:
-        front = f"The networks that no smaller one beats: trials {best['front.trials']}.\n\n"
+        trials = best["front.trials"]
+        front = f"The networks that are better than every smaller one: trials {trials}.\n\n"
         number = " TRIAL=NUMBER"
     return (
         f"**The best is trial {best['best.trial']}: {short_number(float(best['best.value']))}.** "

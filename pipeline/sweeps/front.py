@@ -18,7 +18,7 @@ def draw_front(study: optuna.Study, metric: str) -> Figure:
     """Plot the metric over the number of weights; the front as a line with the trials' numbers.
 
     Args:
-        study: a study with complete trials.
+        study: a study with complete trials that have a number of weights.
         metric: what the values are.
     """
     trials = [trial for trial in complete_trials(study) if WEIGHTS in trial.user_attrs]

@@ -13,7 +13,7 @@ import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.importance import FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial
 
 from pipeline.config.overrides import to_grammar
@@ -158,7 +158,8 @@ def _importances(study: optuna.Study, parameters: Sequence[Parameter], space: Sp
     trials = complete_trials(study)
     evaluator = FanovaImportanceEvaluator(seed=0)  # of its random forest
     names = {parameter.name: _label(parameter) for parameter in parameters}
-    shares = get_param_importances(study, evaluator=evaluator, params=list(names), target=value_of)
+    # Not by get_param_importances, which scales the shares so that their sum is 1.
+    shares = evaluator.evaluate(study, params=list(names), target=value_of)
     figure, axis = new_figure()
     bars = axis.barh([names[name] for name in shares], list(shares.values()))
     axis.bar_label(bars, fmt="%.2f", padding=3)

@@ -22,6 +22,7 @@ from pipeline.sweeps.samplers import make_strategy
 from pipeline.sweeps.space import Parameter, Space
 from pipeline.sweeps.storage import AskTellStudy, Study
 from pipeline.sweeps.task import SWEEPS_FOLDER
+from pipeline.sweeps.trials import SETTINGS
 from pipeline.system.errors import UserError, one_line
 
 _MANY_CONFIGS = 100  # to check in silence: a hundred takes two seconds
@@ -118,8 +119,8 @@ def check_same_study(
     if not is_started(study):
         study.set_user_attr("id", uuid.uuid4().hex)
         study.set_user_attr("base", base)
-        study.set_user_attr("settings", settings)  # last: it tells that all are set
-    elif (before := study.user_attrs["settings"]) != settings:
+        study.set_user_attr(SETTINGS, settings)  # last: it tells that all are set
+    elif (before := study.user_attrs[SETTINGS]) != settings:
         keys = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
         changes = "; ".join(f"{k}: {before.get(k)} is now {settings.get(k)}" for k in keys[:5])
         raise UserError(
@@ -131,7 +132,7 @@ def check_same_study(
 
 def is_started(study: Study) -> bool:
     """Whether a study has recorded its settings."""
-    return "settings" in study.user_attrs
+    return SETTINGS in study.user_attrs
 
 
 def _settings(sweep: Sweep, space: Space, cfg: Config, digest: str) -> dict[str, object]:

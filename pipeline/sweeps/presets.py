@@ -18,6 +18,7 @@ from pipeline.sweeps.space import SEED
 from pipeline.sweeps.trials import (
     HISTORY,
     OVERRIDES,
+    SETTINGS,
     THREADS,
     best_trial,
     complete_trials,
@@ -54,7 +55,7 @@ def write_preset(study: optuna.Study, number: int | None = None) -> Path:
     base = merge_overrides(study.user_attrs["base"], [f"train.threads={threads}"])
     overrides = merge_overrides(base, trial.user_attrs[OVERRIDES])
     head = _head(stem, study, trial)
-    if number is None and study.user_attrs["settings"]["replicates"]:
+    if number is None and study.user_attrs[SETTINGS]["replicates"]:
         overrides = [text for text in overrides if key_of(text) != SEED or text in base]
         head = _head_of_mean(stem, study)
     path = CONF / "experiment" / f"{stem}.yaml"
@@ -68,7 +69,7 @@ def _choose(study: optuna.Study, name: str, number: int | None) -> FrozenTrial:
     if best is None:
         raise UserError(f"{name}: no trial is complete")
     if number is None:
-        if not study.user_attrs["settings"]["replicates"]:
+        if not study.user_attrs[SETTINGS]["replicates"]:
             return best
         groups = replicates_by_mean(study)
         if len(groups) < 2:
@@ -125,14 +126,14 @@ def _head(name: str, study: optuna.Study, trial: FrozenTrial) -> str:
     row = best_epoch(trial.user_attrs[HISTORY])
     seconds = trial.duration.total_seconds() if trial.duration else 0
     threads = trial.user_attrs[THREADS]
-    kind = ""
-    if is_two_objective(study):
-        if trial in pareto_front(study):
-            kind = f", with {weights_of(trial):,} weights, which no smaller network beats,"
-    elif trial == best_trial(study):
-        kind = ", the best"
-    trials = len(finished_trials(study))
-    return f"""# Trial {trial.number}{kind} of {trials} trials in the sweep {study.study_name}.
+    best = ", the best" if trial == best_trial(study) else ""
+    size = ""
+    if is_two_objective(study) and trial in pareto_front(study):
+        size = (
+            f"\n# It has {weights_of(trial):,} weights, and is better than every smaller network."
+        )
+    count = len(finished_trials(study))
+    return f"""# Trial {trial.number}{best} of {count} trials in the sweep {study.study_name}.{size}
 #
 #   dvc exp run -S experiment={name}
 #
@@ -143,7 +144,7 @@ def _head(name: str, study: optuna.Study, trial: FrozenTrial) -> str:
 
 def _head_of_mean(name: str, study: optuna.Study) -> str:
     best, *others = replicates_by_mean(study)
-    metric = study.user_attrs["settings"]["metric"]
+    metric = study.user_attrs[SETTINGS]["metric"]
     return f"""# The best mean of {len(others) + 1} presets in the sweep {study.study_name}.
 #
 #   dvc exp run -S experiment={name}

@@ -12,7 +12,15 @@ from pipeline.sweeps.plan import Plan, plan_sweep
 from pipeline.sweeps.preflight import trained_settings
 from pipeline.sweeps.presets import write_preset
 from pipeline.sweeps.space import SEED
-from pipeline.sweeps.trials import OVERRIDES, complete_trials, is_maximized, value_of
+from pipeline.sweeps.trials import (
+    OVERRIDES,
+    SETTINGS,
+    complete_trials,
+    is_maximized,
+    is_two_objective,
+    pareto_front,
+    value_of,
+)
 from pipeline.system.errors import UserError
 
 
@@ -36,7 +44,7 @@ def plan_replicates(
     Raises:
         UserError: when the study has replicates itself, or no complete trial.
     """
-    name, settings, base = study.study_name, study.user_attrs["settings"], study.user_attrs["base"]
+    name, settings, base = study.study_name, study.user_attrs[SETTINGS], study.user_attrs["base"]
     if settings["replicates"]:
         raise UserError(f"{name}: its trials are replicates already")
     chosen = best_trials(study, best)
@@ -66,6 +74,11 @@ def plan_replicates(
 
 
 def best_trials(study: optuna.Study, count: int) -> list[FrozenTrial]:
-    """The best complete trials; of equal ones, those that came first."""
+    """The best complete trials; of equal ones, those that came first.
+
+    If the weights are an objective too, they are those of the front with the best metric.
+    """
+    if is_two_objective(study):
+        return pareto_front(study)[::-1][:count]
     ordered = sorted(complete_trials(study), key=lambda trial: trial.number)
     return sorted(ordered, key=value_of, reverse=is_maximized(study))[:count]

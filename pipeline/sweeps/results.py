@@ -99,7 +99,7 @@ def print_summary(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
         if several:
             print(f"to make the one with the best mean a preset: make promote STUDY={sweep.name}")
     elif sweep.also_minimize:
-        print(f"{sweep.name}: the networks that no smaller one beats")
+        print(f"{sweep.name}: the networks that are better than every smaller one")
         for trial in pareto_front(study):
             print(trial_line(trial, sweep.metric))
         print(f"table and plots: {folder}; a preset: make promote STUDY={sweep.name} TRIAL=NUMBER")

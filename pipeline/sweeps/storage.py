@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from pipeline.sweeps.locks import (
     TrialLock,
     database_lock,
 )
-from pipeline.sweeps.trials import HOST, PROCESS
+from pipeline.sweeps.trials import HOST, PROCESS, SETTINGS
 from pipeline.system import process
 from pipeline.system.errors import UserError, describe_error, nearest, one_line
 
@@ -67,19 +68,24 @@ class Store:
         return Study(self, self._storage())
 
     def create(self, *directions: Direction) -> "Study":
-        """Open the study; create it with these directions of its objectives if it is missing."""
+        """Open the study; create it with these directions of its objectives if it is missing.
+
+        A study that has not started, because an error or a kill came first, is replaced if it has
+        other directions.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         # All studies of a database share its tables, which the first one creates.
         with database_lock(self.database, "tables") if self.database else self.lock:
             self._truncate_partial_line()
             storage = self._storage()
             with self._journal_errors():
-                optuna.create_study(
-                    study_name=self.name,
-                    storage=storage,
-                    directions=directions,
-                    load_if_exists=True,
-                )
+                create = partial(optuna.create_study, storage=storage, directions=directions)
+                study = create(study_name=self.name, load_if_exists=True)
+                wanted = [direction.upper() for direction in directions]
+                differs = [direction.name for direction in study.directions] != wanted
+                if differs and SETTINGS not in study.user_attrs:
+                    optuna.delete_study(study_name=self.name, storage=storage)
+                    create(study_name=self.name)
         return Study(self, storage)
 
     def _storage(self) -> BaseStorage:
@@ -216,7 +222,7 @@ def find_study(folder: Path, name: str, database: str = "") -> Study:
         if not database:
             raise store.damaged("it has no study") from None
         raise UserError(f"no study {name!r} in the database") from None
-    if missing := {"settings", "base"} - study.user_attrs.keys():
+    if missing := {SETTINGS, "base"} - study.user_attrs.keys():
         raise store.damaged(f"the study has no {' and no '.join(sorted(missing))}")
     return study
 

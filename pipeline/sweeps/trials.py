@@ -32,6 +32,7 @@ STARTING_POINT = "starting point"  # True: it is of sweep.enqueue, and is not pr
 TAKEN_OVER = "taken over"  # the trial of another study that it is
 REQUEUED = "requeued"  # the number of the stale trial whose parameters it has
 DEATHS = "deaths"  # how many workers died while they ran these parameters
+SETTINGS = "settings"  # of the study: the settings that it was started with
 
 WORKER_DIED = "its worker died"
 _MIN_FAILURES = 3  # with fewer failures, it is too early to judge their share
@@ -77,9 +78,10 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 
 
 def pareto_front(study: optuna.Study) -> list[FrozenTrial]:
-    """The complete trials that no smaller or equal network beats or equals, smallest network first.
+    """The complete trials that are better than every smaller network, the smallest network first.
 
-    Of equal ones, the first is in it. Trials of earlier versions have no number of weights.
+    Of networks of equal size, the best is in it; of equal trials, the first. Trials of earlier
+    versions have no number of weights, and are left out.
     """
     sign = 1 if is_maximized(study) else -1
     trials = [trial for trial in complete_trials(study) if WEIGHTS in trial.user_attrs]
@@ -156,7 +158,7 @@ def reason_to_stop(study: optuna.Study, sweep: Sweep) -> str:
 
 
 def _last_improvement(study: optuna.Study) -> FrozenTrial | None:
-    """The best trial; of two objectives, the last one of the front."""
+    """The best trial; of two objectives, the one of the front that ended last."""
     if is_two_objective(study):
         return max(pareto_front(study), key=_end_of, default=None)
     return best_trial(study)

@@ -18,6 +18,7 @@ from pipeline.sweeps.trials import (
     OVERRIDES,
     QUEUED_PARAMS,
     RUN,
+    SETTINGS,
     STARTING_POINT,
     TAKEN_OVER,
     THREADS,
@@ -126,7 +127,7 @@ def warm_start(
     if sweep.from_:
         folder = study.store.folder.parent / sweep.from_
         other = find_study(folder, sweep.from_, study.store.database)
-        theirs = other.user_attrs["settings"]
+        theirs = other.user_attrs[SETTINGS]
         if theirs["metric"] != sweep.metric:
             raise UserError(f"sweep.from: the metric of {sweep.from_} is {theirs['metric']}")
         if theirs["data"] != digest:

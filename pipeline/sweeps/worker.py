@@ -155,7 +155,10 @@ class _Reporter:
         self.history.append(row)
         self.run.log_epoch(epoch, row)
         sweep = self.task.sweep
-        if not sweep.also_minimize:
+        # Both raise UpdateFinishedTrialError if another worker has restarted the trial.
+        if sweep.also_minimize:
+            self.trial.set_user_attr(HISTORY, self.history)
+        else:
             self.trial.report(row[sweep.metric], epoch)
         if self.study.is_stopped(self.task.session):
             raise StoppedError

@@ -84,7 +84,9 @@ def test_small_network_of_two_objectives_becomes_a_preset(project: Project) -> N
     sweep = SWEEP.replace("name: digits", "name: front").replace("params:\n", front)
     project.write("conf/sweep/front.yaml", sweep)
     output = project.run("python", "-m", "pipeline.sweep", "sweep=front")
-    shown = output.partition("front: the networks that no smaller one beats\n")[2].splitlines()
+    shown = output.partition("front: the networks that are better than every smaller one\n")[
+        2
+    ].splitlines()
     numbers = [re.findall(r"^trial (\d+): ", line)[0] for line in shown[:-1]]
     with (project.folder / ".sweeps/front/results/trials.csv").open(newline="") as file:
         trials = {row["trial"]: row for row in csv.DictReader(file)}
@@ -103,7 +105,7 @@ def test_small_network_of_two_objectives_becomes_a_preset(project: Project) -> N
     assert tags.strip() == repr([", ".join(numbers)])
     project.run("python", "-m", "pipeline.promote", "front", "--trial", numbers[0])
     head = project.read(f"conf/experiment/front_trial_{numbers[0]}.yaml")
-    assert f"with {weights[0]:,} weights, which no smaller network beats, of 4 trials" in head
+    assert f"{weights[0]:,} weights, and is better than every smaller network." in head
     composed = project.run(
         "python", "-m", "pipeline.compose", f"experiment=front_trial_{numbers[0]}", "--show"
     )

@@ -142,12 +142,11 @@ def test_bad_setting_of_a_sweep_is_refused(key: str, value: Any) -> None:
         Sweep.model_validate(SWEEP | {key: value})
 
 
-def test_sweep_with_two_objectives_prunes_nothing() -> None:
-    pruner = {"_target_": "optuna.pruners.NopPruner"}
-    sweep = Sweep.model_validate(SWEEP | {"also_minimize": "weights", "pruner": pruner})
-    assert sweep.directions == ["maximize", "minimize"]
-    with pytest.raises(ValidationError, match=r"should be optuna\.pruners\.NopPruner"):
-        Sweep.model_validate(SWEEP | {"also_minimize": "weights"})
+def test_replicates_have_one_objective() -> None:
+    two = SWEEP | {"also_minimize": "weights"}
+    assert Sweep.model_validate(two).directions == ["maximize", "minimize"]
+    with pytest.raises(ValidationError, match="should be false with also_minimize"):
+        Sweep.model_validate(two | {"replicates": True})
 
 
 @pytest.mark.parametrize("storage", ["postgresql:/db/o", "sqlite:///o.db", " "])

@@ -41,15 +41,17 @@ def summary(names: list[str], count: int = 50) -> Summary:
     )
 
 
-def test_page_has_the_accuracy_without_wrong_labels(tmp_path: Path) -> None:
+def test_page_has_the_accuracy_without_labels_in_doubt(tmp_path: Path) -> None:
     given = summary(["0", "1", "2"])
     write_summary(tmp_path, given)
-    assert "wrong" not in _sentence(tmp_path)
+    assert "doubt" not in _sentence(tmp_path)
     data = given.cfg.data.model_copy(update={"label_errors": [3, 3, 8]})
     cfg = given.cfg.model_copy(update={"data": data})
     metrics = {**given.metrics, WITHOUT_LABEL_ERRORS: 0.987}
     write_summary(tmp_path, replace(given, cfg=cfg, metrics=metrics))
-    assert "Without the 2 whose labels are wrong, it is 98.70 %." in _sentence(tmp_path)
+    assert "Without the 2 images whose label is in doubt, it reads 98.70 % right." in _sentence(
+        tmp_path
+    )
 
 
 def _sentence(reports: Path) -> str:

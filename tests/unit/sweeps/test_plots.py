@@ -1,5 +1,6 @@
 """What the plots of a sweep say: labels, ticks, dots, and the trials that they leave out."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -104,27 +105,39 @@ def test_titles_begin_with_the_name_of_the_sweep(figures: dict[str, Figure], swe
         assert figure.get_suptitle().startswith(f"{sweep.name}: ")
 
 
+@pytest.mark.parametrize(
+    ("combine", "shares"),
+    [
+        # One counts three times as much as the other, so its variance is nine times it.
+        (lambda depth, epochs: 3 * depth + epochs, (0.9, 0.1)),
+        # Each matters only together with the other, so neither explains much alone.
+        (lambda depth, epochs: (depth - 3.5) * (epochs - 4.5), (0.0, 0.0)),
+    ],
+)
 def test_importances_are_shares_of_the_variance(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    combine: Callable[[int, int], float],
+    shares: tuple[float, float],
 ) -> None:
-    """One parameter counts three times as much as the other, so its variance is nine times it."""
     params = {"model.depth": "range(0, 8)", "train.epochs": "range(1, 9)"}
     sweep = changed(random_sweep(60, **params), metric="val_loss", direction="minimize")
     study = Store(tmp_path / "study", "digits").create("minimize")
     while trial := ask_trial(study, parse_space(sweep), sweep):
-        study.tell(trial, 3.0 * trial.params["model.depth"] + trial.params["train.epochs"])
+        value = combine(trial.params["model.depth"], trial.params["train.epochs"])
+        study.tell(trial, float(value))
     saved = {}
     monkeypatch.setattr(
         plots, "save_figure", lambda figure, path: saved.update({path.name: figure})
     )
     plots.draw_plots(tmp_path, study, sweep, parse_space(sweep))
     axis = saved["importances.png"].axes[0]
-    shares = {
+    drawn = {
         label.get_text(): bar.get_width()
         for label, bar in zip(axis.get_yticklabels(), axis.patches, strict=True)
     }
-    assert shares["model.depth"] == pytest.approx(0.9, abs=0.02)
-    assert shares["train.epochs"] == pytest.approx(0.1, abs=0.02)
+    assert drawn["model.depth"] == pytest.approx(shares[0], abs=0.1)
+    assert drawn["train.epochs"] == pytest.approx(shares[1], abs=0.1)
 
 
 def test_bars_of_importances_have_no_scale(figures: dict[str, Figure]) -> None:

@@ -17,7 +17,7 @@ from pipeline.sweeps.study import ask_trial
 from pipeline.sweeps.trials import HISTORY, THREADS
 from pipeline.system.errors import UserError
 from tests.helpers.configs import changed
-from tests.helpers.studies import random_sweep
+from tests.helpers.studies import random_sweep, study_of
 
 Direction = Literal["minimize", "maximize"]
 BASE = ["data=mnist_sample", "model=mlp", "train.epochs=3", "train.threads=2"]
@@ -52,6 +52,14 @@ def test_best_trials_come_first_and_of_equal_ones_the_earlier(
     numbers = [trial.number for trial in best_trials(study, 2)]
     assert numbers == sorted(numbers)
     assert len(best_trials(study, 99)) == 5
+
+
+def test_best_of_two_objectives_are_of_the_front(tmp_path: Path) -> None:
+    """The first trial is as good as the second, and larger."""
+    trials = [(30, 0.95), (10, 0.95), (5, 0.90), (40, 0.94)]
+    study = study_of(Store(tmp_path / "two", "two"), ["maximize", "minimize"], *trials)
+    assert [trial.number for trial in best_trials(study, 1)] == [1]
+    assert [trial.number for trial in best_trials(study, 9)] == [1, 2]
 
 
 def test_preset_with_the_best_mean_is_promoted_without_a_seed(

@@ -128,14 +128,14 @@ def test_sweep_of_two_objectives_ends_with_its_front(
 
     print_summary(study, sweep, folder)
     first, *front, last = capsys.readouterr().out.splitlines()
-    assert first == "default: the networks that no smaller one beats"
+    assert first == "default: the networks that are better than every smaller one"
     assert [line.split(": ")[0] for line in front] == ["trial 0", "trial 7"]
     assert "val_accuracy 0.9900, 1,007 weights" in front[1]
     assert "make promote STUDY=default TRIAL=NUMBER" in last
     tags = best_trial_tags(study)
     assert (tags["best.trial"], tags["front.trials"]) == ("7", "0, 7")
     note = describe_sweep("digits", tags)
-    assert "beats: trials 0, 7." in note
+    assert "better than every smaller one: trials 0, 7." in note
     assert "make promote STUDY=digits TRIAL=NUMBER" in note
 
 

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from pipeline.config.schema import Direction
 from pipeline.sweeps.locks import FileTrialLock
 from pipeline.sweeps.storage import Store, database_errors
+from pipeline.sweeps.trials import SETTINGS
 from pipeline.system.errors import UserError
 from tests.helpers.studies import finished_params, random_sweep, run_trials
 
@@ -50,6 +52,17 @@ def test_study_that_does_not_exist_cannot_be_opened(tmp_path: Path) -> None:
 def test_existing_study_is_opened_with_its_trials(store: Store) -> None:
     run_trials(store, random_sweep(2, **{"train.epochs": "range(1, 9)"}))
     assert len(store.create("maximize").trials) == len(store.open().trials) == 2
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_study_that_has_not_started_may_get_other_objectives(store: Store, started: bool) -> None:
+    """A mistake in `sweep.from` is found after the study has been made."""
+    if started:
+        store.open().set_user_attr(SETTINGS, {"metric": "val_accuracy"})
+    asked: list[list[Direction]] = [["maximize", "minimize"], ["minimize"]]
+    for directions in asked:
+        found = [direction.name.lower() for direction in store.create(*directions).directions]
+        assert found == (["maximize"] if started else directions)
 
 
 def test_trial_is_stale_when_its_lock_is_free(store: Store) -> None:

@@ -98,6 +98,30 @@ def test_second_objective_is_the_number_of_weights(prepared: Path, tmp_path: Pat
     assert epochs_of(trial) == 2
 
 
+@pytest.mark.parametrize("also_minimize", [None, "weights"])
+def test_worker_leaves_a_trial_that_another_one_has_restarted(
+    tmp_path: Path, prepared: Path, also_minimize: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It notices after the second epoch, and leaves the checkpoints to the other worker."""
+    store = Store(tmp_path / "lost", "lost")
+    task = make_task(store, prepared, NEVER)
+    task = replace(task, sweep=changed(task.sweep, also_minimize=also_minimize))
+    store.create(*task.sweep.directions)
+    study = store.open()
+    trial = start(study, task)
+    other = store.open()
+
+    def restart(session: str) -> bool:
+        other.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        return False
+
+    monkeypatch.setattr(study, "is_stopped", restart)  # it is asked after each epoch
+    run_trial(task, study, trial)
+    [folder] = (tmp_path / ".sweeps/default/checkpoints").iterdir()
+    assert "epoch-000001" in {path.name for path in folder.iterdir()}
+    assert ended(study).state == TrialState.FAIL
+
+
 def test_pruned_trial_keeps_the_epochs_that_it_had(
     study: Study, store: Store, prepared: Path
 ) -> None:
