@@ -192,7 +192,7 @@ draw: $(READY)  ## draw digits in the browser, read by the workspace's model: ma
 
 # They take minutes. Each trains or runs the things that it compares in turn, and prints a table.
 .PHONY: bench
-bench: bench-fit bench-scale bench-pipeline bench-sweep  ## all of these
+bench: bench-fit bench-scale bench-pipeline bench-sweep bench-samplers bench-fashion  ## all of these
 
 .PHONY: bench-fit
 bench-fit: $(READY)  ## time to 99 % beside Keras's own example: docs/benchmarks/fit.md
@@ -206,8 +206,16 @@ bench-scale: $(READY)  ## prepare, train and evaluate with 1, 10 and 100 times t
 bench-pipeline: $(READY)  ## a dvc repro with nothing to do, one in a new clone, what tracking costs: docs/benchmarks/pipeline.md
 	python -m benchmarks.repro
 
+.PHONY: bench-fashion
+bench-fashion: $(READY)  ## the presets on Fashion-MNIST: docs/benchmarks/fashion_mnist.md
+	python -m benchmarks.fashion
+
+.PHONY: bench-samplers
+bench-samplers: $(READY)  ## samplers on a space with conditions: docs/benchmarks/samplers.md
+	python -m benchmarks.samplers
+
 .PHONY: bench-sweep
-bench-sweep: $(READY)  ## a sweep beside Hydra's multirun and DVC's queue
+bench-sweep: $(READY)  ## a sweep beside Hydra's multirun and DVC's queue: docs/benchmarks/sweep.md
 	python -m benchmarks.rivals
 
 ##@ Maintenance

@@ -1,5 +1,6 @@
 """The pages of docs/benchmarks: each has the title and the text of a benchmark's docstring."""
 
+import re
 from collections.abc import Sequence
 
 from pipeline.config.paths import REPOSITORY
@@ -30,4 +31,5 @@ def head(doc: str | None) -> str:
     """
     title, _, text = (doc or "").split("\n\n")
     title = title.partition(":")[0].rstrip(".")
-    return f"# {title}\n\n{text.partition(' Writes')[0].strip()}\n\n"
+    text, *_ = re.split(r"\sWrites\s", text)
+    return f"# {title}\n\n{text.strip()}\n"

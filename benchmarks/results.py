@@ -63,8 +63,8 @@ def quote_in_preset(text: str, name: str, results: Results) -> str:
     cost = f"# Cost: {row['seconds']:.0f} s of training on {row['machine']}"
     text = re.sub(r"^# Cost: .*$", lambda _: cost, text, flags=re.M)
     seeds = "1 seed" if row["seeds"] == 1 else f"{row['seeds']} seeds"
-    accuracy = f"# Test accuracy: {_accuracy(row)} over {seeds}"
-    return re.sub(r"^# Test accuracy: .*$", lambda _: accuracy, text, flags=re.M)
+    line = f"# Test accuracy: {accuracy(row)} over {seeds}"
+    return re.sub(r"^# Test accuracy: .*$", lambda _: line, text, flags=re.M)
 
 
 def preset_of(name: str) -> Path | None:
@@ -79,7 +79,7 @@ def table(results: Results) -> str:
     known = [name for name in CONFIGURATIONS if name in measured]
     unknown = [name for name in measured if name not in CONFIGURATIONS]
     measured = {name: measured[name] for name in [*known, *unknown]}
-    lines = rows(measured)
+    lines = _rows(measured)
     machines: dict[str, list[str]] = {}
     versions = sorted({str(row["versions"]) for row in measured.values()})
     several = len(versions) > 1
@@ -96,7 +96,7 @@ def table(results: Results) -> str:
     return "\n".join(lines)
 
 
-def rows(measured: dict[str, dict[str, Any]]) -> list[str]:
+def _rows(measured: dict[str, dict[str, Any]]) -> list[str]:
     """The lines of a Markdown table: a row for each configuration, by its name."""
     lines = [
         "| configuration | parameters | epochs | test accuracy, mean ± std | seeds | training |",
@@ -104,7 +104,7 @@ def rows(measured: dict[str, dict[str, Any]]) -> list[str]:
     ]
     for name, row in measured.items():
         lines.append(
-            f"| {_code(name)} | {row['parameters']:,} | {row['epochs']} | {_accuracy(row)} "
+            f"| {_code(name)} | {row['parameters']:,} | {row['epochs']} | {accuracy(row)} "
             f"| {row['seeds']} | {row['seconds']:.0f} s |"
         )
     return lines
@@ -114,6 +114,7 @@ def _code(name: str) -> str:
     return name if name == "default" else f"`{name}`"
 
 
-def _accuracy(row: dict[str, float]) -> str:
+def accuracy(row: dict[str, float]) -> str:
+    """The mean in percent, with the standard deviation if there are several seeds."""
     spread = f" ± {row['deviation']:.2f}" if row["seeds"] > 1 else ""
     return f"{row['accuracy']:.2f}{spread} %"

@@ -120,7 +120,6 @@ BENCHMARKS = {
     "scale": "scale",
     "fashion": "fashion_mnist",
     "samplers": "samplers",
-    "rivals": "sweep",
 }
 
 
