@@ -49,14 +49,17 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=1)
     arguments = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     rounds: dict[str, list[Runs]] = {name: [] for name in RIVALS}
     for seed in range(arguments.rounds):
         points = draw(arguments.trials, seed)
         for name, run in RIVALS.items():
             rounds[name].append(in_clone(partial(run, seed=seed), points))
             print(f"{name}, seed {seed}: {summary(rounds[name][-1])}", flush=True)
-    count, machine = f"medians of {arguments.rounds} searches", describe(*PACKAGES)
-    write_page("sweep", __doc__, table(rounds), f"{arguments.trials} trials, {count}; {machine}")
+    many = arguments.rounds > 1
+    searches = f"medians of {arguments.rounds} searches" if many else "one search"
+    note = f"{arguments.trials} trials, {searches}; {describe(*PACKAGES)}"
+    write_page("sweep", __doc__, table(rounds), note)
 
 
 def draw(count: int, seed: int) -> list[list[str]]:

@@ -120,6 +120,7 @@ BENCHMARKS = {
     "scale": "scale",
     "fashion": "fashion_mnist",
     "samplers": "samplers",
+    "rivals": "sweep",
 }
 
 
