@@ -5,10 +5,9 @@ from matplotlib.figure import Figure
 
 from pipeline.sweeps.axes import cut_outliers, label_log_ticks, new_figure
 from pipeline.sweeps.trials import (
-    WEIGHTS,
-    complete_trials,
     is_maximized,
     pareto_front,
+    sized_trials,
     value_of,
     weights_of,
 )
@@ -21,7 +20,7 @@ def draw_front(study: optuna.Study, metric: str) -> Figure:
         study: a study with complete trials that have a number of weights.
         metric: what the values are.
     """
-    trials = [trial for trial in complete_trials(study) if WEIGHTS in trial.user_attrs]
+    trials = sized_trials(study)
     values = [value_of(trial) for trial in trials]
     figure, axis = new_figure()
     axis.plot([weights_of(trial) for trial in trials], values, "o", alpha=0.4, label="a trial")

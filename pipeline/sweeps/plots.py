@@ -23,12 +23,13 @@ from pipeline.sweeps.axes import cut_outliers, label_log_ticks, new_figure
 from pipeline.sweeps.front import draw_front
 from pipeline.sweeps.space import Parameter, Space
 from pipeline.sweeps.trials import (
-    WEIGHTS,
     best_trial,
     complete_trials,
     finished_trials,
     is_maximized,
+    sized_trials,
     value_of,
+    weights_of,
 )
 
 _METRICS = {
@@ -53,7 +54,7 @@ def draw_plots(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) ->
         draw["slices"] = lambda: _slices(study, space, metric)
     if len(compared) > 1 and len(complete) >= max(_LEAST, _LEAST_EACH * len(compared)):
         draw["importances"] = lambda: _importances(study, compared, space)
-    if len({trial.user_attrs.get(WEIGHTS) for trial in complete} - {None}) > 1:
+    if len({weights_of(trial) for trial in sized_trials(study)}) > 1:
         draw["pareto"] = lambda: draw_front(study, metric)
     for parameter in space.searched:
         few = isinstance(parameter.values, range) and len(parameter.values) <= _MOST_OF_CURVE

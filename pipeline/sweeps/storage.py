@@ -158,7 +158,7 @@ class Study(AskTellStudy):
         self.storage = storage
         self._held: dict[int, TrialLock] = {}
 
-    def set_attribute(self, trial: FrozenTrial, key: str, value: Any) -> None:
+    def set_attribute(self, trial: FrozenTrial, key: str, value: str) -> None:
         """Set a user attribute of a trial that another process ran."""
         study_id = self.storage.get_study_id_from_name(self.study_name)
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)

@@ -53,6 +53,11 @@ def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in finished_trials(study) if trial.state == TrialState.COMPLETE]
 
 
+def sized_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The complete trials that have a number of weights; those of earlier versions have none."""
+    return [trial for trial in complete_trials(study) if WEIGHTS in trial.user_attrs]
+
+
 def failed_trials(study: optuna.Study) -> list[FrozenTrial]:
     """The trials that failed, except discarded ones."""
     return [trial for trial in finished_trials(study) if trial.state == TrialState.FAIL]
@@ -80,11 +85,10 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
 def pareto_front(study: optuna.Study) -> list[FrozenTrial]:
     """The complete trials that are better than every smaller network, the smallest network first.
 
-    Of networks of equal size, the best is in it; of equal trials, the first. Trials of earlier
-    versions have no number of weights, and are left out.
+    Of networks of equal size, the best is in it; of equal trials, the first.
     """
     sign = 1 if is_maximized(study) else -1
-    trials = [trial for trial in complete_trials(study) if WEIGHTS in trial.user_attrs]
+    trials = sized_trials(study)
     front: list[FrozenTrial] = []
     for trial in sorted(trials, key=lambda t: (weights_of(t), -sign * value_of(t), t.number)):
         if not front or sign * value_of(trial) > sign * value_of(front[-1]):

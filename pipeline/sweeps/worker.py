@@ -162,11 +162,10 @@ class _Reporter:
             self.trial.report(row[sweep.metric], epoch)
         if self.study.is_stopped(self.task.session):
             raise StoppedError
-        if sweep.also_minimize:
-            return
         last = epoch == self.run.cfg.train.epochs
         # A starting point is never pruned, but the pruner compares others with it.
-        if not last and not passed and self.trial.should_prune() and not self._is_kept:
+        may_end = not (sweep.also_minimize or last or passed)
+        if may_end and self.trial.should_prune() and not self._is_kept:
             raise TrialPruned
 
     @property
