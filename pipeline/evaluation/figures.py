@@ -120,8 +120,11 @@ def draw_network(layers: Sequence[Layer]) -> Figure:
     """The layers from left to right: the higher a box, the more nodes; the number of parameters."""
     figure = Figure(figsize=(max(1.0 * len(layers), 4), 3.4), layout="constrained")
     axis = figure.subplots()
+    widest = math.log2(max(2, *(layer.width for layer in layers)))
     for place, layer in enumerate(layers):
-        _draw_layer(axis, place, layer)
+        # The tallest box leaves room for the words above and below it.
+        height = 0.12 + min(0.09, 0.8 / widest) * math.log2(max(layer.width, 1))
+        _draw_layer(axis, place, layer, height)
     axis.set(xlim=(-0.6, len(layers) - 0.4), ylim=(-0.75, 0.75))
     axis.axis("off")
     total = sum(layer.parameters for layer in layers)
@@ -129,8 +132,7 @@ def draw_network(layers: Sequence[Layer]) -> Figure:
     return figure
 
 
-def _draw_layer(axis: Axes, place: int, layer: Layer) -> None:
-    height = 0.12 + 0.09 * math.log2(max(layer.width, 1))
+def _draw_layer(axis: Axes, place: int, layer: Layer, height: float) -> None:
     colour = "C0" if layer.trained else "C7"
     box = FancyBboxPatch(
         (place - 0.22, -height / 2),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import mlflow
 from mlflow.entities import Run
 
+from pipeline.evaluation.metrics import WITHOUT_LABEL_ERRORS
 from pipeline.system.text import percent
 from pipeline.tracking.store import set_tags
 from pipeline.tracking.tags import CHANGES, FAILURE, IMAGES, MODEL_ID, NETWORK
@@ -40,10 +41,14 @@ def _result(run: Run) -> str:
     if "test_accuracy" in metrics:
         low, high = metrics.get("test_accuracy_low"), metrics.get("test_accuracy_high")
         interval = f" (95 % interval {100 * low:.2f} to {percent(high)})" if low and high else ""
-        return (
+        sentence = (
             f"It reads {percent(metrics['test_accuracy'])} of the test images right{interval}, and "
             f"{percent(metrics['validation_accuracy'])} of the validation images."
         )
+        if WITHOUT_LABEL_ERRORS in metrics:
+            share = percent(metrics[WITHOUT_LABEL_ERRORS])
+            sentence += f" Without the test images whose labels are in doubt, it reads {share}."
+        return sentence
     if "validation_accuracy" in metrics:
         return (
             f"It reads {percent(metrics['validation_accuracy'])} of the validation images right. "
