@@ -1,14 +1,16 @@
-"""Compare three ways to run a sweep: `make sweep`, Hydra's multirun, `dvc exp run --queue`.
+"""Compare ways to run a sweep: `make sweep` and what people would use instead.
 
 Examples:
     python -m benchmarks.rivals [--trials 20] [--rounds 1]     # or: make bench-sweep
 
-All use the space of conf/sweep/default.yaml on MNIST. `make sweep` uses its sampler and its pruner.
-The other two have neither: they get the same number of points, drawn at random from the space. Each
-runs in its own clone of the last commit, with prepared data, and logs to MLflow. Times are read
-from MLflow. The sweep and DVC's queue use two processes with one thread each. Hydra runs the points
-one after another in one process, which uses both cores. Only validation data is used. The last
-column is the time to the accuracy that all of them reached. Writes docs/benchmarks/sweep.md.
+All use the space of conf/sweep/default.yaml on MNIST, and train with the code of this project. Each
+runs in its own clone of the last commit, with prepared data, and logs to MLflow; times are read
+from there. `make sweep` and Ray Tune use the sampler and the pruner of that file. KerasTuner has
+another pruner, Hyperband, and draws at random. Hydra's multirun and DVC's queue have no pruner and
+get random points. Each tries the same number of points. The sweep, Ray and DVC's queue use two
+processes with one thread each; the other two train one point after another with both cores. Only
+validation data is used. The last column is the time to the accuracy that all of them reached.
+Writes docs/benchmarks/sweep.md.
 """
 
 import argparse
@@ -21,30 +23,26 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
-import hydra
 import mlflow
 import optuna
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
 
 from benchmarks.machine import describe
 from benchmarks.pages import write_page
-from pipeline.config.composition import compose, compose_sweep
+from pipeline.config.composition import compose_sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.space import Parameter
-from pipeline.system.determinism import configure_tensorflow
-from pipeline.training.loop import train
 
 REPOSITORY = Path(__file__).parents[1]
-PACKAGES = ("optuna", "hydra-core", "dvc", "mlflow", "keras", "tensorflow-cpu")
+PACKAGES = ["optuna", "hydra-core", "dvc", "mlflow", "keras", "tensorflow-cpu"]
 POINTS = Path("points.json")
 Runs = list[tuple[float, float]]  # for each run: seconds until it ended, validation accuracy
 
 
 def main() -> None:
-    """Run each of the three in turn, print a line for each, and write the page."""
+    """Run each of them in turn, print a line for each, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=1)
@@ -55,11 +53,12 @@ def main() -> None:
         points = draw(arguments.trials, seed)
         for name, run in RIVALS.items():
             rounds[name].append(in_clone(partial(run, seed=seed), points))
-            print(f"{name}, seed {seed}: {summary(rounds[name][-1])}", flush=True)
+            found = summary(rounds[name][-1], arguments.trials)
+            print(f"{name}, seed {seed}: {found}", flush=True)
     many = arguments.rounds > 1
     searches = f"medians of {arguments.rounds} searches" if many else "one search"
     note = f"{arguments.trials} trials, {searches}; {describe(*PACKAGES)}"
-    write_page("sweep", __doc__, table(rounds), note)
+    write_page("sweep", __doc__, table(rounds, arguments.trials), note)
 
 
 def draw(count: int, seed: int) -> list[list[str]]:
@@ -70,14 +69,17 @@ def draw(count: int, seed: int) -> list[list[str]]:
     return [found.overrides(partial(Parameter.suggest, trial=trial)) for trial in trials]
 
 
-def summary(runs: Runs) -> dict[str, float]:
-    """The minutes of a search, its trials an hour, and the best validation accuracy."""
+def summary(runs: Runs, trials: int) -> dict[str, float]:
+    """The minutes of a search, its trials an hour, and the best validation accuracy.
+
+    A search may need several runs for a trial: KerasTuner makes another one after each rung.
+    """
     minutes = max(seconds for seconds, _ in runs) / 60
     best = max(value for _, value in runs)
-    return {"minutes": minutes, "trials an hour": 60 * len(runs) / minutes, "best": best}
+    return {"minutes": minutes, "trials an hour": 60 * trials / minutes, "best": best}
 
 
-def table(rounds: dict[str, list[Runs]]) -> list[str]:
+def table(rounds: dict[str, list[Runs]], trials: int) -> list[str]:
     """The results as the lines of a table."""
     lines = [
         "| | minutes | trials an hour | best validation accuracy | minutes to what all reached |",
@@ -86,10 +88,10 @@ def table(rounds: dict[str, list[Runs]]) -> list[str]:
     cells: dict[str, list[list[float]]] = {name: [] for name in rounds}
     for searches in zip(*rounds.values(), strict=True):
         # The accuracy that all of them reached in this round.
-        target = min(summary(runs)["best"] for runs in searches)
+        target = min(summary(runs, trials)["best"] for runs in searches)
         for name, runs in zip(rounds, searches, strict=True):
             reached = min(seconds for seconds, value in runs if value >= target) / 60
-            cells[name].append([*summary(runs).values(), reached])
+            cells[name].append([*summary(runs, trials).values(), reached])
     for name, rows in cells.items():
         medians = map(statistics.median, zip(*rows, strict=True))
         minutes, hourly, best, reached = medians
@@ -98,7 +100,7 @@ def table(rounds: dict[str, list[Runs]]) -> list[str]:
 
 
 def in_clone(run: Callable[[str, list[list[str]]], None], points: list[list[str]]) -> Runs:
-    """Run one of the three in its own clone. Return its MLflow runs that have an accuracy."""
+    """Run one of them in its own clone. Return its MLflow runs that have an accuracy."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
         call(folder, "dvc", "repro", "--quiet", "prepare")
@@ -114,7 +116,8 @@ def in_clone(run: Callable[[str, list[list[str]]], None], points: list[list[str]
         for found in client.search_runs(experiments):
             history = client.get_metric_history(found.info.run_id, "val_accuracy")
             if history:
-                end = found.info.end_time / 1000 - began
+                # Ray ends a process without ending its run.
+                end = (found.info.end_time or history[-1].timestamp) / 1000 - began
                 runs.append((end, max(metric.value for metric in history)))
         return runs
 
@@ -126,10 +129,24 @@ def sweep(folder: str, points: list[list[str]], seed: int) -> None:
 
 
 def multirun(folder: str, points: list[list[str]], seed: int) -> None:
-    """Run `application`, below, with Hydra's own launcher."""
+    """Run the points with Hydra's own launcher."""
     numbers = ",".join(str(number) for number in range(len(points)))
-    script = str(Path(__file__).resolve())
-    call(folder, sys.executable, script, "--multirun", f"+point={numbers}")
+    call(folder, *peer("multirun"), "--multirun", f"+point={numbers}")
+
+
+def ray_tune(folder: str, points: list[list[str]], seed: int) -> None:
+    """Run as many trials with Ray Tune."""
+    call(folder, *peer("ray_tune"), str(len(points)), str(seed))
+
+
+def keras_tuner(folder: str, points: list[list[str]], seed: int) -> None:
+    """Run as many trials with KerasTuner."""
+    call(folder, *peer("keras_tuner_hyperband"), str(len(points)), str(seed))
+
+
+def peer(name: str) -> list[str]:
+    """The command of a script of benchmarks/peers."""
+    return [sys.executable, "-m", f"benchmarks.peers.{name}"]
 
 
 def queue(folder: str, points: list[list[str]], seed: int) -> None:
@@ -158,25 +175,14 @@ def call(folder: str, *command: str) -> str:
     ).stdout
 
 
-@hydra.main(version_base="1.3", config_path=None)
-def application(given: DictConfig) -> None:
-    """Train one of the points and log it, as a tutorial would."""
-    folder = Path(os.environ["PYTHONPATH"])
-    overrides = json.loads((folder / POINTS).read_text())[given.point]
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-    configure_tensorflow(None)
-    GlobalHydra.instance().clear()  # otherwise Hydra refuses to compose again
-    cfg = compose(overrides)
-    with mlflow.start_run():
-        mlflow.log_params({"overrides": " ".join(overrides)})
-
-        def on_epoch(epoch: int, row: dict[str, float]) -> None:
-            mlflow.log_metrics(row, step=epoch)
-
-        train(cfg, folder / "data/prepared", on_epoch)
-
-
 RIVALS = {"`make sweep`": sweep, "Hydra's multirun": multirun, "`dvc exp run --queue`": queue}
+# These are compared where they are installed: pip install "ray[tune]" keras-tuner.
+if find_spec("ray"):
+    RIVALS["Ray Tune"] = ray_tune
+    PACKAGES.append("ray")
+if find_spec("keras_tuner"):
+    RIVALS["KerasTuner"] = keras_tuner
+    PACKAGES.append("keras-tuner")
 
 if __name__ == "__main__":
-    application() if "--multirun" in sys.argv else main()
+    main()

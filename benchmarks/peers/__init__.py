@@ -1,0 +1,1 @@
+"""A training script for each tool that `benchmarks.rivals` compares with `make sweep`."""
