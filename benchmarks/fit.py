@@ -24,7 +24,7 @@ import keras
 import numpy as np
 
 from benchmarks.machine import describe
-from benchmarks.seeds import accuracy_of
+from benchmarks.seeds import metrics_of
 from pipeline.config.composition import compose
 from pipeline.sweeps.data import build_data
 from pipeline.system.determinism import configure_tensorflow
@@ -96,7 +96,7 @@ def train_once(preset: str, seed: int) -> dict[str, float]:
     operations = 6 * multiplications(trained.model) * images * len(trained.history)
     return {
         "seconds": seconds,
-        "accuracy": accuracy_of(trained.model, prepared),
+        "accuracy": metrics_of(trained.model, prepared)["test_accuracy"],
         "epochs": len(trained.history),
         "rate": operations / seconds,
     }

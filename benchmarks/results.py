@@ -93,6 +93,12 @@ def table(results: Results) -> str:
     notes = [f"{', '.join(machines[machine])}: {machine}" for machine in others]
     shared = [] if several else versions
     lines += ["", f"{'; '.join([first, *notes, *shared])}."]
+    if cleaned := [
+        f"{_code(name)} {row['without_label_errors']:.2f} %"
+        for name, row in measured.items()
+        if "without_label_errors" in row
+    ]:
+        lines += ["", f"Without the test images whose labels are in doubt: {', '.join(cleaned)}."]
     return "\n".join(lines)
 
 

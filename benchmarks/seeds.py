@@ -12,6 +12,7 @@ test set only measures the finished models: no choice depends on it.
 import argparse
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ from benchmarks import results
 from benchmarks.machine import machine, versions
 from pipeline.config.composition import compose
 from pipeline.data.splits import load_split
-from pipeline.evaluation.metrics import evaluate_predictions
+from pipeline.evaluation.metrics import (
+    WITHOUT_LABEL_ERRORS,
+    accuracy_without_label_errors,
+    evaluate_predictions,
+)
 from pipeline.sweeps.data import build_data
 from pipeline.system.determinism import configure_tensorflow
 from pipeline.training.loop import train
@@ -55,18 +60,22 @@ def measure(name: str, overrides: list[str], seeds: int) -> dict[str, Any]:
 
     Returns:
         The number of parameters, epochs and seeds; the least value, the mean and the standard
-        deviation of the test accuracy in percent; the median training time in seconds.
+        deviation of the test accuracy in percent; the median training time in seconds; the mean
+        accuracy without the images whose label is in doubt, if the data set has such.
     """
-    accuracies, seconds = [], []
+    accuracies, cleaned, seconds = [], [], []
     for seed in range(seeds):
         cfg = compose([*overrides, f"train.seed={seed}"])
         prepared = build_data(cfg)
         started = time.perf_counter()
         trained = train(cfg, prepared)
         seconds.append(time.perf_counter() - started)
-        accuracies.append(100 * accuracy_of(trained.model, prepared))
+        metrics = metrics_of(trained.model, prepared, cfg.data.label_errors)
+        accuracies.append(100 * metrics["test_accuracy"])
+        if WITHOUT_LABEL_ERRORS in metrics:
+            cleaned.append(100 * metrics[WITHOUT_LABEL_ERRORS])
         print(f"{name}, seed {seed}: {accuracies[-1]:.2f} %, {seconds[-1]:.1f} s", flush=True)
-    return {
+    row = {
         "parameters": trained.model.count_params(),
         "epochs": cfg.train.epochs,
         "seeds": seeds,
@@ -75,13 +84,17 @@ def measure(name: str, overrides: list[str], seeds: int) -> dict[str, Any]:
         "deviation": round(statistics.stdev(accuracies) if seeds > 1 else 0.0, 4),
         "seconds": round(statistics.median(seconds), 2),
     }
+    if cleaned:
+        row["without_label_errors"] = round(statistics.mean(cleaned), 4)
+    return row
 
 
-def accuracy_of(model: Any, prepared: Path) -> float:
-    """A model's accuracy on the test images, from 0 to 1."""
+def metrics_of(model: Any, prepared: Path, label_errors: Sequence[int] = ()) -> dict[str, float]:
+    """What `evaluate` would say of a model: its metrics on the test images."""
     test = load_split(prepared, "test")
     probabilities = model.predict(np.array(test.images), batch_size=1000, verbose=0)
-    return evaluate_predictions(probabilities, test.labels, calibration_bins=15)["test_accuracy"]
+    metrics = evaluate_predictions(probabilities, test.labels, calibration_bins=15)
+    return metrics | accuracy_without_label_errors(probabilities, test.labels, label_errors)
 
 
 if __name__ == "__main__":
