@@ -2,6 +2,7 @@
 
 Examples:
     python -m benchmarks.rivals [--trials 20] [--rounds 1]     # or: make bench-sweep
+    pip install "ray[tune]" keras-tuner      # with these, they take part too
 
 All use the space of conf/sweep/default.yaml on MNIST, and train with the code of this project. Each
 runs in its own clone of the last commit, with prepared data, and logs to MLflow; times are read
@@ -176,7 +177,6 @@ def call(folder: str, *command: str) -> str:
 
 
 RIVALS = {"`make sweep`": sweep, "Hydra's multirun": multirun, "`dvc exp run --queue`": queue}
-# These are compared where they are installed: pip install "ray[tune]" keras-tuner.
 if find_spec("ray"):
     RIVALS["Ray Tune"] = ray_tune
     PACKAGES.append("ray")
