@@ -4,7 +4,7 @@ Tests read these names instead of the folders, so that they do not depend on wha
 """
 
 SHIPPED = {
-    "augment": ["affine", "elastic", "none", "shift"],
+    "augment": ["affine", "none", "shift"],
     "data": ["emnist_letters", "fashion_mnist", "mnist", "mnist_sample"],
     "experiment": ["accurate", "debug", "default", "ensemble", "fast", "first_network", "tiny"],
     "launcher": ["dask", "local", "ray"],

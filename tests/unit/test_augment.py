@@ -7,24 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.augment import Affine, Elastic
+from pipeline.augment import Affine
 from tests.helpers import tiny
 
 Interpolation = Literal["nearest", "bilinear"]
 IMAGES = tiny.split(6, shape=(9, 8)).images
 
 
-def apply(
-    augment: Affine | Elastic, images: NDArray[np.uint8], draws: list[float]
-) -> NDArray[np.uint8]:
-    """Change images as in training, where the number of images in a batch is not known before."""
-    any_number = [
-        tf.TensorSpec((None, *images.shape[1:]), tf.uint8),
-        tf.TensorSpec((None, len(draws)), tf.float32),
-    ]
-    change = tf.function(augment, input_signature=any_number)
+def apply(augment: Affine, images: NDArray[np.uint8], draws: list[float]) -> NDArray[np.uint8]:
     rows = np.tile(np.array(draws, np.float32), (len(images), 1))
-    return change(tf.constant(images), tf.constant(rows)).numpy()
+    return augment(tf.constant(images), tf.constant(rows)).numpy()
 
 
 def drawn(pixels: int, shift: int) -> float:
@@ -77,55 +69,15 @@ def test_scale_keeps_the_centre() -> None:
         np.testing.assert_allclose(result, result[::-1, ::-1], atol=1)
 
 
-@pytest.mark.parametrize(
-    "augment",
-    [
-        Affine(shift=2, rotation=15.0, scale=0.2),
-        Elastic(shift=2, rotation=15.0, scale=0.2, bend=3.0),
-    ],
-)
 @settings(deadline=None, max_examples=30)
 @given(
-    draws=st.lists(st.floats(0, 1, exclude_max=True, width=32), min_size=36, max_size=36),
+    draws=st.lists(st.floats(0, 1, exclude_max=True, width=32), min_size=4, max_size=4),
     shape=st.tuples(st.integers(1, 12), st.integers(1, 12)),
 )
-def test_size_type_and_bounds_are_kept(
-    augment: Affine | Elastic, draws: list[float], shape: tuple[int, int]
-) -> None:
+def test_size_type_and_bounds_are_kept(draws: list[float], shape: tuple[int, int]) -> None:
     images = np.full((2, *shape), 100, np.uint8)
-    result = apply(augment, images, draws[: augment.draws])
+    result = apply(Affine(shift=2, rotation=15.0, scale=0.2), images, draws)
     assert result.dtype == np.uint8
     assert result.shape == images.shape
     # The edges are blended with 0, and no pixel becomes lighter.
     assert result.max() <= 100
-
-
-def test_elastic_without_bend_is_affine() -> None:
-    draws = [0.3, 0.9, 0.1, 0.7, *np.linspace(0, 0.9, 32)]
-    expected = apply(Affine(shift=2, rotation=15.0, scale=0.2), IMAGES, draws[:4])
-    result = apply(Elastic(shift=2, rotation=15.0, scale=0.2), IMAGES, draws)
-    # The one rounds down, the other to the nearest grey.
-    np.testing.assert_allclose(result.astype(int), expected, atol=1)
-
-
-@pytest.mark.parametrize(("down", "across"), [(0, 1), (1, 0), (0, -2), (-1, 2), (0.25, 0.5)])
-def test_elastic_moves_the_middle_by_its_bend(down: float, across: float) -> None:
-    """When all points of the grid are displaced alike, the pixels between them are too."""
-    rows, columns = np.mgrid[:16, :16]
-    image = (3 * rows + 8 * columns).astype(np.uint8)[np.newaxis]
-    draws = [0.0] * 4 + [(down + 2) / 4] * 16 + [(across + 2) / 4] * 16
-    result = apply(Elastic(shift=0, bend=2.0), image, draws)[0].astype(int)
-    moved = result - image[0]
-    assert (moved[7:9, 7:9] == round(3 * down + 8 * across)).all()
-
-
-def test_elastic_displaces_smoothly() -> None:
-    """The pixels near a displaced point of the grid move, and none farther than `bend`."""
-    ramp = np.tile(np.arange(16, dtype=np.uint8) * 10, (1, 16, 1))
-    draws = np.full(36, 0.5, np.float32)
-    draws[4 + 16 + 5] = 0.9999  # the second point of the second row moves to the right
-    moved = apply(Elastic(shift=0, bend=1.0), ramp, draws.tolist())[0].astype(int) - ramp[0]
-    assert moved[5, 5] == moved.max()
-    assert 3 <= moved.max() <= 10
-    assert abs(np.diff(moved[:, :15])).max() <= 2
-    assert (moved[:, 15] == 0).all()
