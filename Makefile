@@ -218,6 +218,10 @@ bench-samplers: $(READY)  ## samplers on a space with conditions: docs/benchmark
 bench-sweep: $(READY)  ## a sweep beside Hydra's multirun and DVC's queue: docs/benchmarks/sweep.md
 	python -m benchmarks.rivals
 
+.PHONY: bench-tuners
+bench-tuners: $(READY)  ## a sweep beside Ray Tune and KerasTuner, which pip must install first: docs/benchmarks/tuners.md
+	python -m benchmarks.tuners
+
 ##@ Maintenance
 
 .PHONY: lock

@@ -1,17 +1,14 @@
-"""Compare ways to run a sweep: `make sweep` and what people would use instead.
+"""Compare three ways to run a sweep: `make sweep`, Hydra's multirun, `dvc exp run --queue`.
 
 Examples:
     python -m benchmarks.rivals [--trials 20] [--rounds 1]     # or: make bench-sweep
-    pip install "ray[tune]" keras-tuner      # with these, they take part too
 
-All use the space of conf/sweep/default.yaml on MNIST, and train with the code of this project. Each
-runs in its own clone of the last commit, with prepared data, and logs to MLflow; times are read
-from there. `make sweep` and Ray Tune use the sampler and the pruner of that file. KerasTuner has
-another pruner, Hyperband, and draws at random. Hydra's multirun and DVC's queue have no pruner and
-get random points. Each tries the same number of points. The sweep, Ray and DVC's queue use two
-processes with one thread each; the other two train one point after another with both cores. Only
-validation data is used. The last column is the time to the accuracy that all of them reached.
-Writes docs/benchmarks/sweep.md.
+All use the space of conf/sweep/default.yaml on MNIST. `make sweep` uses its sampler and its pruner.
+The other two have neither: they get the same number of points, drawn at random from the space. Each
+runs in its own clone of the last commit, with prepared data, and logs to MLflow. Times are read
+from MLflow. The sweep and DVC's queue use two processes with one thread each. Hydra runs the points
+one after another in one process, which uses both cores. Only validation data is used. The last
+column is the time to the accuracy that all of them reached. Writes docs/benchmarks/sweep.md.
 """
 
 import argparse
@@ -22,9 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import mlflow
@@ -37,32 +33,42 @@ from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.space import Parameter
 
 REPOSITORY = Path(__file__).parents[1]
-PACKAGES = ["optuna", "hydra-core", "dvc", "mlflow", "keras", "tensorflow-cpu"]
+PACKAGES = ("optuna", "hydra-core", "dvc", "mlflow", "keras", "tensorflow-cpu")
 POINTS = Path("points.json")
+Points = list[list[str]]  # overrides, for each point
 Runs = list[tuple[float, float]]  # for each run: seconds until it ended, validation accuracy
+Run = Callable[..., None]  # of a folder, the points, and a seed
 
 
 def main() -> None:
-    """Run each of them in turn, print a line for each, and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Compare the three, and write the page."""
+    rivals = {"`make sweep`": sweep, "Hydra's multirun": multirun, "`dvc exp run --queue`": queue}
+    write_page("sweep", __doc__, *compare(rivals, PACKAGES, __doc__))
+
+
+def compare(
+    rivals: dict[str, Run], packages: Sequence[str], doc: str | None
+) -> tuple[list[str], str]:
+    """Run each of the rivals in turn. Return the lines of a table, and a note on it."""
+    parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=1)
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    rounds: dict[str, list[Runs]] = {name: [] for name in RIVALS}
+    rounds: dict[str, list[Runs]] = {name: [] for name in rivals}
     for seed in range(arguments.rounds):
         points = draw(arguments.trials, seed)
-        for name, run in RIVALS.items():
+        for name, run in rivals.items():
             rounds[name].append(in_clone(partial(run, seed=seed), points))
             found = summary(rounds[name][-1], arguments.trials)
             print(f"{name}, seed {seed}: {found}", flush=True)
     many = arguments.rounds > 1
     searches = f"medians of {arguments.rounds} searches" if many else "one search"
-    note = f"{arguments.trials} trials, {searches}; {describe(*PACKAGES)}"
-    write_page("sweep", __doc__, table(rounds, arguments.trials), note)
+    note = f"{arguments.trials} trials, {searches}; {describe(*packages)}"
+    return table(rounds, arguments.trials), note
 
 
-def draw(count: int, seed: int) -> list[list[str]]:
+def draw(count: int, seed: int) -> Points:
     """Draw `count` random points from the space of the default sweep, as overrides."""
     found = parse_space(compose_sweep().sweep)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
@@ -100,7 +106,7 @@ def table(rounds: dict[str, list[Runs]], trials: int) -> list[str]:
     return lines
 
 
-def in_clone(run: Callable[[str, list[list[str]]], None], points: list[list[str]]) -> Runs:
+def in_clone(run: Run, points: Points) -> Runs:
     """Run one of them in its own clone. Return its MLflow runs that have an accuracy."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
@@ -123,26 +129,16 @@ def in_clone(run: Callable[[str, list[list[str]]], None], points: list[list[str]
         return runs
 
 
-def sweep(folder: str, points: list[list[str]], seed: int) -> None:
+def sweep(folder: str, points: Points, seed: int) -> None:
     """Run `make sweep`'s command."""
     settings = [f"sweep.trials={len(points)}", f"sweep.sampler.seed={seed}", "train.threads=1"]
     call(folder, sys.executable, "-m", "pipeline.sweep", *settings)
 
 
-def multirun(folder: str, points: list[list[str]], seed: int) -> None:
+def multirun(folder: str, points: Points, seed: int) -> None:
     """Run the points with Hydra's own launcher."""
     numbers = ",".join(str(number) for number in range(len(points)))
     call(folder, *peer("multirun"), "--multirun", f"+point={numbers}")
-
-
-def ray_tune(folder: str, points: list[list[str]], seed: int) -> None:
-    """Run as many trials with Ray Tune."""
-    call(folder, *peer("ray_tune"), str(len(points)), str(seed))
-
-
-def keras_tuner(folder: str, points: list[list[str]], seed: int) -> None:
-    """Run as many trials with KerasTuner."""
-    call(folder, *peer("keras_tuner_hyperband"), str(len(points)), str(seed))
 
 
 def peer(name: str) -> list[str]:
@@ -150,7 +146,7 @@ def peer(name: str) -> list[str]:
     return [sys.executable, "-m", f"benchmarks.peers.{name}"]
 
 
-def queue(folder: str, points: list[list[str]], seed: int) -> None:
+def queue(folder: str, points: Points, seed: int) -> None:
     """Run `dvc exp run --queue`, with two jobs at a time."""
     for point in points:
         # In params.yaml, values stand under `set`. A + adds those that are not listed there.
@@ -175,14 +171,6 @@ def call(folder: str, *command: str) -> str:
         text=True,
     ).stdout
 
-
-RIVALS = {"`make sweep`": sweep, "Hydra's multirun": multirun, "`dvc exp run --queue`": queue}
-if find_spec("ray"):
-    RIVALS["Ray Tune"] = ray_tune
-    PACKAGES.append("ray")
-if find_spec("keras_tuner"):
-    RIVALS["KerasTuner"] = keras_tuner
-    PACKAGES.append("keras-tuner")
 
 if __name__ == "__main__":
     main()

@@ -1,1 +1,1 @@
-"""A training script for each tool that `benchmarks.rivals` compares with `make sweep`."""
+"""A training script for each tool that `rivals` and `tuners` compare with `make sweep`."""

@@ -34,7 +34,12 @@ def main() -> None:
     tune.Tuner(
         tune.with_resources(trial_of_ray, {"cpu": 1}),
         tune_config=tune.TuneConfig(
-            metric=ACCURACY, mode="max", num_samples=trials, search_alg=search, scheduler=pruner
+            metric=ACCURACY,
+            mode="max",
+            num_samples=trials,
+            search_alg=search,
+            scheduler=pruner,
+            reuse_actors=True,  # so that a process imports TensorFlow once
         ),
         run_config=tune.RunConfig(storage_path=str(FOLDER / "ray"), verbose=0),
     ).fit()
