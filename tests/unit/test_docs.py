@@ -114,6 +114,13 @@ def test_results_are_quoted_as_they_were_measured() -> None:
     assert set(measured["configurations"]) == set(results.CONFIGURATIONS)
 
 
+def test_results_tell_the_accuracy_without_labels_in_doubt() -> None:
+    rows = results.load()["configurations"]
+    rows = {"default": rows["default"] | {"without_label_errors": 99.551}}
+    last = results.table({"configurations": rows}).splitlines()[-1]
+    assert last == "Without the test images whose labels are in doubt: default 99.55 %."
+
+
 # The pages of docs/benchmarks, by the modules that write them.
 BENCHMARKS = {
     "repro": "pipeline",
@@ -121,6 +128,7 @@ BENCHMARKS = {
     "fashion": "fashion_mnist",
     "samplers": "samplers",
     "rivals": "sweep",
+    "tuners": "tuners",
 }
 
 
