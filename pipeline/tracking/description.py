@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import mlflow
 from mlflow.entities import Run
 
-from pipeline.evaluation.metrics import WITHOUT_LABEL_ERRORS
 from pipeline.system.text import percent
 from pipeline.tracking.store import set_tags
 from pipeline.tracking.tags import CHANGES, FAILURE, IMAGES, MODEL_ID, NETWORK
@@ -45,9 +44,10 @@ def _result(run: Run) -> str:
             f"It reads {percent(metrics['test_accuracy'])} of the test images right{interval}, and "
             f"{percent(metrics['validation_accuracy'])} of the validation images."
         )
-        if WITHOUT_LABEL_ERRORS in metrics:
-            share = percent(metrics[WITHOUT_LABEL_ERRORS])
-            sentence += f" Without the test images whose labels are in doubt, it reads {share}."
+        if (share := metrics.get("test_accuracy_without_label_errors")) is not None:
+            sentence += (
+                f" Without the test images whose labels are in doubt, it reads {percent(share)}."
+            )
         return sentence
     if "validation_accuracy" in metrics:
         return (
