@@ -13,6 +13,7 @@ import keras_tuner
 
 from benchmarks.peers.training import train_logged
 from pipeline.config.composition import compose_sweep
+from pipeline.config.overrides import merge_overrides
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.space import Parameter, Space, Value
 from pipeline.system.determinism import configure_tensorflow
@@ -36,9 +37,8 @@ class Hyperband(keras_tuner.Hyperband):
             return chosen[parameter.name] if parameter.distribution else parameter.values[0]
 
         overrides = self.space.overrides(value_of)
-        epochs = [f"train.epochs={chosen['tuner/epochs']}"]
-        kept = [each for each in overrides if not each.startswith("train.epochs=")]
-        return {ACCURACY: train_logged([*kept, *epochs], FOLDER)}
+        epochs = f"train.epochs={chosen['tuner/epochs']}"
+        return {ACCURACY: train_logged(merge_overrides(overrides, [epochs]), FOLDER)}
 
 
 def main() -> None:

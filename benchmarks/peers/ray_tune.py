@@ -37,6 +37,7 @@ def main() -> None:
             metric=ACCURACY,
             mode="max",
             num_samples=trials,
+            max_concurrent_trials=2,  # also where there are more cores
             search_alg=search,
             scheduler=pruner,
             reuse_actors=True,  # so that a process imports TensorFlow once
