@@ -98,7 +98,7 @@ def table(results: Results) -> str:
         for name, row in measured.items()
         if "without_label_errors" in row
     ]:
-        lines += ["", f"Without the test images whose labels are in doubt: {', '.join(cleaned)}."]
+        lines += [f"Without the test images whose labels are in doubt: {', '.join(cleaned)}."]
     return "\n".join(lines)
 
 
