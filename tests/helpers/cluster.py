@@ -291,12 +291,13 @@ def ray_cluster(head: Host, workers: Sequence[Host]) -> Iterator[str]:
     """A Ray cluster: a head without processors, and one processor on each other host."""
     address = f"{head.address}:6379"
     only = ["--head", "--port=6379", "--num-cpus=0", "--include-dashboard=false"]
-    started = [_ray(head, *only, "--disable-usage-stats")]
+    started: list[subprocess.Popen[str]] = []
     try:
-        ask = f"import socket; socket.create_connection(('{head.address}', 6379), 5)"
-        head.wait(started[0], "python", "-c", ask)
+        # One after another. A worker gives up when its head is not there yet, and each gives up
+        # after 30 s, which three at once may need on a busy machine.
+        started.append(_ray(head, *only, "--disable-usage-stats"))
         for host in workers:
-            started.append(ray_worker(host, address))
+            started.append(_ray(host, f"--address={address}", "--num-cpus=1"))
         all_there = (
             f"import ray; ray.init('{address}', log_to_driver=False); "
             f"assert ray.cluster_resources().get('CPU') == {len(workers)}"
@@ -308,16 +309,17 @@ def ray_cluster(head: Host, workers: Sequence[Host]) -> Iterator[str]:
             _end(process)
 
 
-def ray_worker(host: Host, address: str) -> subprocess.Popen[str]:
-    return _ray(host, f"--address={address}", "--num-cpus=1")
-
-
 def _ray(host: Host, *options: str) -> subprocess.Popen[str]:
+    """Start Ray on a host, and wait until it runs there."""
     # A new folder each time. In an old one, Ray finds an address, and would connect to the cluster
     # that another test run has at this address in other namespaces.
     own = [f"--node-ip-address={host.address}", f"--temp-dir={tempfile.mkdtemp(dir=host.folder)}"]
     small = ["--object-store-memory=100000000"]
-    return host.start("ray", "start", *options, *own, *small, "--block", **RAY)
+    process = host.start("ray", "start", *options, *own, *small, "--block", **RAY)
+    while "Ray runtime started" not in host.last_log():
+        assert process.poll() is None, host.logs()
+        time.sleep(0.2)
+    return process
 
 
 def _end(process: subprocess.Popen[str], how: signal.Signals = signal.SIGKILL) -> None:
