@@ -33,8 +33,19 @@ _ATTENTION = {"AdditiveAttention", "Attention", "GroupQueryAttention", "MultiHea
 _FUNCTIONS = {
     *("Absolute", "Add", "Cast", "Clip", "Concatenate", "Divide", "Elu", "Exp", "ExpandDims"),
     *("Gelu", "GetItem", "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "LogSoftmax", "Max"),
-    *("Maximum", "Mean", "Min", "Minimum", "Multiply", "Negative", "Power", "Relu", "Relu6"),
-    *("Reshape", "Selu", "Sigmoid", "Silu", "Softmax", "Softplus", "Softsign", "Sqrt", "Square"),
+    *("Maximum", "Mean", "Min", "Minimum", "Multiply", "Negative", "Pad", "Power", "Relu"),
+    *(
+        "Relu6",
+        "Reshape",
+        "Selu",
+        "Sigmoid",
+        "Silu",
+        "Softmax",
+        "Softplus",
+        "Softsign",
+        "Sqrt",
+        "Square",
+    ),
     *("Squeeze", "Stack", "Subtract", "Sum", "Swapaxes", "Tanh", "Transpose", "TrueDivide"),
     *("OnesLike", "ZerosLike"),
 }
@@ -97,19 +108,26 @@ def cost_of(model: keras.Model) -> Cost:
     Raises:
         ValueError: for a layer or function of Keras whose work is not known.
     """
-    costs = [_cost(operation) for operation in _operations(model)]
+    costs = [(_cost(operation), calls) for operation, calls in _operations(model)]
     return Cost(
-        max((cost.numbers for cost in costs), default=0), sum(cost.operations for cost in costs)
+        max((cost.numbers for cost, _ in costs), default=0),
+        sum(cost.operations * calls for cost, calls in costs),
     )
 
 
-def _operations(model: Any) -> Iterator[Any]:
-    """The layers and functions of a model, including those of nested models."""
-    for operation in getattr(model, "operations", model.layers):
+def _operations(model: Any, calls: int = 1) -> Iterator[tuple[Any, int]]:
+    """The layers and functions of a model and of those in it, and how often each is called."""
+    operations = getattr(model, "operations", None)
+    nodes: dict[str, int] = {}
+    if operations is not None and not isinstance(model, keras.Sequential):
+        described = model.get_config()["layers"]
+        nodes = {layer["name"]: len(layer["inbound_nodes"]) for layer in described}
+    for operation in operations or model.layers:
+        times = calls * max(nodes.get(operation.name, 1), 1)  # an input has no node
         if isinstance(operation, keras.Model):
-            yield from _operations(operation)
+            yield from _operations(operation, times)
         else:
-            yield operation
+            yield operation, times
 
 
 def _cost(operation: Any) -> Cost:

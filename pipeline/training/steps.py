@@ -170,8 +170,10 @@ def _with_members(model: keras.Model) -> keras.Model:
     """The network with a list of outputs: of each member of an ensemble, or its only output.
 
     Each member learns from its own error, as if it was alone. Learning from the error of the mean
-    would make them depend on each other.
+    would make them depend on each other. Branches that share layers are no members.
     """
-    last = model.layers[-1]
-    outputs = last.input if isinstance(last, keras.layers.Average) else model.outputs
-    return keras.Model(model.inputs, outputs)
+    average = model.layers[-1]
+    members = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    own = [layer for layer in model.layers if layer not in members and layer.weights]
+    is_ensemble = isinstance(average, keras.layers.Average) and members and not own
+    return keras.Model(model.inputs, average.input if is_ensemble else model.outputs)

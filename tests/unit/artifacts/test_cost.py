@@ -85,6 +85,18 @@ def test_model_that_calls_another_twice_at_each_depth_is_refused() -> None:
         check_config(config)
 
 
+def test_each_call_of_a_layer_or_a_model_counts() -> None:
+    pixels = keras.Input((8, 8), name="pixels")
+    layer = layers.Dense(8)
+    model = keras.Sequential([keras.Input((8, 8)), layers.Dense(8)])
+    once = cost_of(keras.Model(pixels, model(layer(pixels)))).operations
+    outputs = pixels
+    for _ in range(50):
+        outputs = model(layer(outputs))
+    many = cost_of(keras.Model(pixels, outputs)).operations
+    assert 30 * once < many < 50 * once  # the input counts once
+
+
 def test_models_of_this_project_are_far_below_the_limits(cfg: MakeConfig) -> None:
     for name in ("cnn", "mlp", "rnn", "softmax"):
         settings = cfg(f"model={name}").model

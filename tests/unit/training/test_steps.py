@@ -139,6 +139,19 @@ def test_members_of_an_ensemble_learn_as_if_alone(split: Split) -> None:
     assert first.losses[0] == pytest.approx(error, rel=1e-5)
 
 
+def test_branches_of_one_network_learn_from_the_error_of_their_mean(split: Split) -> None:
+    pixels = keras.Input(SHAPE, dtype="uint8")
+    shared = mlp(SHAPE, 6, depth=1, width=6)(pixels)
+    branches = [keras.layers.Dense(CLASSES, activation="softmax")(shared) for _ in range(2)]
+    ours = compiled(keras.Model(pixels, keras.layers.Average()(branches)))
+    theirs = compiled(keras.models.clone_model(ours))
+    theirs.set_weights(ours.get_weights())
+    run(ours, split, epochs=1, batch=50)
+    theirs.train_on_batch(split.images, split.labels)
+    for one, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_validation_is_the_mean_over_all_images() -> None:
     rng = np.random.default_rng(1)
     split = Split(
