@@ -6,6 +6,7 @@ modules would import Keras, which takes ten seconds, so the signatures are read 
 
 import ast
 import typing
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Self
 
@@ -87,19 +88,26 @@ def arguments_of(target: str) -> type[Section] | None:
     if not source.file or not source.is_own or len(source.rest) != 1:
         return _KERAS.get(target)
     [name] = source.rest
-    for node in parse_source(source.file).body:
+    body = parse_source(source.file).body
+    for node in body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
             extra: Any = "allow" if node.args.kwarg else "forbid"
             return _model(name, _parameters(node.args), extra)
         if isinstance(node, ast.ClassDef) and node.name == name:
-            return _class_model(node)
+            return _class_model(node, {c.name: c for c in body if isinstance(c, ast.ClassDef)})
     return None
 
 
-def _class_model(node: ast.ClassDef) -> type[Section] | None:
-    """The arguments of a dataclass, or of a class with `__init__`; None if it inherits that."""
-    if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-        return _model(node.name, _fields(node), "forbid")
+def _class_model(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> type[Section] | None:
+    """The arguments of a dataclass, or of a class with `__init__`; None if it inherits that.
+
+    Args:
+        node: the class.
+        classes: all classes of its module, by their names.
+    """
+    if _is_dataclass(node):
+        fields = _fields(node, classes)
+        return None if fields is None else _model(node.name, [*fields.values()], "forbid")
     for line in node.body:
         if isinstance(line, ast.FunctionDef) and line.name == "__init__":
             _self, *declared = _parameters(line.args)
@@ -107,10 +115,11 @@ def _class_model(node: ast.ClassDef) -> type[Section] | None:
     return None
 
 
-Declared = list[tuple[str, ast.expr | None, bool]]  # name, annotation, whether it has a default
+# A name, its annotation, and whether it has a default.
+Declared = tuple[str, ast.expr | None, bool]
 
 
-def _parameters(arguments: ast.arguments) -> Declared:
+def _parameters(arguments: ast.arguments) -> list[Declared]:
     """The parameters of a function."""
     positional = [*arguments.posonlyargs, *arguments.args]
     required = len(positional) - len(arguments.defaults)
@@ -121,18 +130,28 @@ def _parameters(arguments: ast.arguments) -> Declared:
     ]
 
 
-def _fields(node: ast.ClassDef) -> Declared:
-    """The fields of a dataclass."""
-    return [
-        (line.target.id, line.annotation, line.value is not None)
-        for line in node.body
-        if isinstance(line, ast.AnnAssign)
-        and isinstance(line.target, ast.Name)
-        and "ClassVar" not in ast.unparse(line.annotation)
-    ]
+def _is_dataclass(node: ast.ClassDef) -> bool:
+    return any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
-def _model(name: str, declared: Declared, extra: Any) -> type[Section]:
+def _fields(node: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> dict[str, Declared] | None:
+    """The fields of a dataclass with those that it inherits; None if a base is elsewhere."""
+    fields: dict[str, Declared] = {}
+    for base in reversed(node.bases):  # an earlier base overrides a later one
+        known = classes.get(ast.unparse(base))
+        inherited = _fields(known, classes) if known else None
+        if inherited is None:
+            return None
+        fields |= inherited
+    for line in node.body if _is_dataclass(node) else ():
+        if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+            name = line.target.id
+            if "ClassVar" not in ast.unparse(line.annotation):
+                fields[name] = (name, line.annotation, line.value is not None)
+    return fields
+
+
+def _model(name: str, declared: Sequence[Declared], extra: Any) -> type[Section]:
     fields: dict[str, Any] = {
         argument: (_type(annotation), None if optional else ...)
         for argument, annotation, optional in declared

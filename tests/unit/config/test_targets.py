@@ -231,3 +231,40 @@ def test_arguments_of_a_class_are_those_of_its_init(
     assert required(model) == {"learning_rate": True, "momentum": False}
     assert model.model_config["extra"] == "allow"
     assert arguments_of("own_sgd.Inherits") is None
+
+
+def test_dataclass_also_has_the_fields_of_its_bases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+from dataclasses import dataclass
+from typing import ClassVar
+class Plain:
+    no_field: int = 1
+@dataclass
+class Shift:
+    shift: int
+    rotation: float = 0.0
+@dataclass
+class Noise(Plain):
+    noise: float = 0.1
+    draws: ClassVar[int] = 4
+@dataclass
+class Both(Shift, Noise):
+    shift: int = 2
+    mine: int = 3
+@dataclass
+class Elsewhere(Unknown):
+    mine: int = 3
+"""
+    (tmp_path / "own_augment.py").write_text(source)
+    monkeypatch.setattr("pipeline.config.sources.REPOSITORY", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    namespace: dict[str, Any] = {}
+    exec(source.partition("@dataclass\nclass Elsewhere")[0], namespace)
+    for name in ("Shift", "Noise", "Both"):
+        parameters = inspect.signature(namespace[name]).parameters
+        assert required(arguments(f"own_augment.{name}")) == {
+            key: parameter.default is parameter.empty for key, parameter in parameters.items()
+        }
+    assert arguments_of("own_augment.Elsewhere") is None
