@@ -28,13 +28,13 @@ import optuna
 
 from benchmarks.machine import describe
 from benchmarks.pages import write_page
+from benchmarks.peers import POINTS
 from pipeline.config.composition import compose_sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.space import Parameter
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("optuna", "hydra-core", "dvc", "mlflow", "keras", "tensorflow-cpu")
-POINTS = Path("points.json")
 Points = list[list[str]]  # overrides, for each point
 Runs = list[tuple[float, float]]  # for each run: seconds until it ended, validation accuracy
 Run = Callable[..., None]  # of a folder, the points, and a seed

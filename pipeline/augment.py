@@ -1,6 +1,7 @@
 """Augmentation: small random changes to training images that leave their labels correct."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -30,8 +31,10 @@ class Affine:
     def __call__(self, images: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
         """Change images, uint8 (B, height, width), by random draws, float32 (B, 4) in [0, 1)."""
         height, width = images.shape[1], images.shape[2]
-        # The op maps each output pixel to its position in the input: these are inverse transforms.
         down, right = (tf.floor(draws[:, i] * (2 * self.shift + 1)) - self.shift for i in (0, 1))
+        if not (self.rotation or self.scale):
+            return _compiled_shift(images, down, right, self.shift)
+        # The op maps each output pixel to its position in the input: these are inverse transforms.
         angle = (draws[:, 2] * 2 - 1) * math.radians(self.rotation)
         zoom = 1 + (draws[:, 3] * 2 - 1) * self.scale
         cos, sin = tf.cos(angle) / zoom, tf.sin(angle) / zoom
@@ -53,3 +56,15 @@ class Affine:
             interpolation=self.interpolation.upper(),
             fill_mode="CONSTANT",
         )[..., 0]
+
+
+def _shift(images: tf.Tensor, down: tf.Tensor, right: tf.Tensor, largest: int) -> tf.Tensor:
+    """Shift each image by whole pixels."""
+    padded = tf.pad(images, [[0, 0], [largest, largest], [largest, largest]])
+    down, right = (tf.cast(shift, tf.int32)[:, tf.newaxis] for shift in (down, right))
+    rows = tf.gather(padded, tf.range(images.shape[1]) + largest - down, batch_dims=1)
+    return tf.gather(rows, tf.range(images.shape[2]) + largest - right, axis=2, batch_dims=1)
+
+
+# As one loop over the pixels, it takes a quarter of the time of the op above.
+_compiled_shift: Callable[..., tf.Tensor] = tf.function(_shift, jit_compile=True)

@@ -11,6 +11,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
+from benchmarks.peers import POINTS
 from benchmarks.peers.training import train_logged
 from pipeline.system.determinism import configure_tensorflow
 
@@ -19,10 +20,10 @@ FOLDER = Path.cwd()  # Hydra changes it
 
 @hydra.main(version_base="1.3", config_path=None)
 def main(given: DictConfig) -> None:
-    """Train the point of this number in points.json."""
+    """Train the point of this number."""
     configure_tensorflow(None)
     GlobalHydra.instance().clear()  # otherwise Hydra refuses to compose again
-    points = json.loads((FOLDER / "points.json").read_text())
+    points = json.loads((FOLDER / POINTS).read_text())
     train_logged(points[given.point], FOLDER)
 
 

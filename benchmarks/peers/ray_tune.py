@@ -16,6 +16,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.peers.training import train_logged
 from pipeline.config.composition import compose_sweep
+from pipeline.config.instantiation import instantiate_section
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.space import Parameter
 from pipeline.system.determinism import configure_tensorflow
@@ -27,10 +28,15 @@ ACCURACY = "val_accuracy"
 def main() -> None:
     """Run the sweep."""
     trials, seed = map(int, sys.argv[1:])
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=8, constant_liar=True)
+    sweep = compose_sweep([f"sweep.sampler.seed={seed}"]).sweep
+    sampler = instantiate_section("sampler", sweep.sampler)
     search = OptunaSearch(choose, sampler=sampler, metric=ACCURACY, mode="max")
     # Ray stops a trial at the report of a rung.
-    pruner = ASHAScheduler(max_t=3, grace_period=1, reduction_factor=3)
+    pruner = ASHAScheduler(
+        max_t=sweep.params["train.epochs"],
+        grace_period=sweep.pruner["min_resource"],
+        reduction_factor=sweep.pruner["reduction_factor"],
+    )
     tune.Tuner(
         tune.with_resources(trial_of_ray, {"cpu": 1}),
         tune_config=tune.TuneConfig(

@@ -156,9 +156,9 @@ def edit(old: str, new: str) -> Callable[[str], str]:
 @pytest.mark.parametrize(
     ("name", "change", "parts"),
     [
-        ("model/cnn.yaml", edit("units: 256", "units: many"), ["model.units", "many"]),
-        ("model/cnn.yaml", edit("units: 256", "unit: 256"), ["model.unit", "units"]),
-        ("model/cnn.yaml", edit("units: 256", ""), ["model.units", "missing"]),
+        ("model/cnn.yaml", edit("units: 128", "units: many"), ["model.units", "many"]),
+        ("model/cnn.yaml", edit("units: 128", "unit: 256"), ["model.unit", "units"]),
+        ("model/cnn.yaml", edit("units: 128", ""), ["model.units", "missing"]),
         ("model/cnn.yaml", edit("_target_", "target"), ["model", "_target_"]),
         ("optimizer/adam.yaml", edit("beta_1: 0.9", "beta_1: 1.9"), ["optimizer.beta_1", "1.9"]),
         ("schedule/one_cycle.yaml", edit("${optimizer.", "${optimiser."), ["warmup_target"]),
