@@ -146,6 +146,8 @@ class Host:
         }
         tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         own = {"PATH": tools, "PYTHONPATH": str(self.folder), "PYTHONUNBUFFERED": "1"}
+        # A token in the home folder, which any local use of Ray leaves, would lock its servers.
+        own["RAY_AUTH_MODE"] = "disabled"
         return {**inherited, **own, **variables}
 
 
