@@ -36,7 +36,7 @@ _FUNCTIONS = {
     *("Maximum", "Mean", "Min", "Minimum", "Multiply", "Negative", "Power", "Relu", "Relu6"),
     *("Reshape", "Selu", "Sigmoid", "Silu", "Softmax", "Softplus", "Softsign", "Sqrt", "Square"),
     *("Squeeze", "Stack", "Subtract", "Sum", "Swapaxes", "Tanh", "Transpose", "TrueDivide"),
-    *("OnesLike", "Pad", "ZerosLike"),
+    *("OnesLike", "ZerosLike"),
 }
 _STEP = 20_000  # what one step of a recurrent layer costs besides its multiplications
 
@@ -106,13 +106,11 @@ def cost_of(model: keras.Model) -> Cost:
 
 def _operations(model: Any, calls: int = 1) -> Iterator[tuple[Any, int]]:
     """The layers and functions of a model and of those in it, and how often each is called."""
-    operations = getattr(model, "operations", None)
-    nodes: dict[str, int] = {}
-    if operations is not None and not isinstance(model, keras.Sequential):
-        described = model.get_config()["layers"]
-        nodes = {layer["name"]: len(layer["inbound_nodes"]) for layer in described}
+    operations = getattr(model, "operations", None)  # of a graph: not of a Sequential
+    described = model.get_config()["layers"] if operations else []
+    nodes = {layer["name"]: len(layer["inbound_nodes"]) for layer in described}
     for operation in operations or model.layers:
-        times = calls * max(nodes.get(operation.name, 1), 1)  # an input has no node
+        times = calls * (nodes.get(operation.name) or 1)  # an input has no node
         if isinstance(operation, keras.Model):
             yield from _operations(operation, times)
         else:

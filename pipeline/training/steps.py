@@ -170,7 +170,7 @@ def _with_members(model: keras.Model) -> keras.Model:
     """The network with a list of outputs: of each member of an ensemble, or its only output.
 
     Each member learns from its own error, as if it was alone. Learning from the error of the mean
-    would make them depend on each other. Branches that share layers are no members.
+    would make them depend on each other. Branches that share layers are not members.
     """
     average = model.layers[-1]
     members = [layer for layer in model.layers if isinstance(layer, keras.Model)]
