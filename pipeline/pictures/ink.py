@@ -17,6 +17,7 @@ _SHORTEST = 384  # a smaller picture is enlarged
 _INK_SHARE = 0.6  # if less of a picture is opaque, then what is opaque is the ink
 _SMALL = 160  # pixels of the shorter side at which the paper is looked at
 _DESK = 0.25  # a desk is darker than the paper on it by this share
+_INNER = 0.3  # share of a sheet that is not its edge, at least
 # The paper's colour is the median in windows of this share of the shorter side. Less than half of a
 # window may be ink; in a smaller window, uneven light matters less.
 _WINDOWS = (0.6, 1.2)
@@ -151,8 +152,6 @@ def _sheet_on_desk(colours: Floats) -> tuple[Floats, Mask]:
     sheets = (_sheet(grey) for grey in (small.mean(2).astype(np.uint8), small.min(2)))
     if (sheet := next((sheet for sheet in sheets if sheet is not None), None)) is None:
         return colours, np.zeros((rows, columns), bool)
-    margin = max(int(0.03 * min(size)), 1) * 2 + 1
-    sheet = cv2.erode(sheet, np.ones((margin, margin), np.uint8), borderValue=0)
     inside = cv2.resize(sheet, (columns, rows), interpolation=cv2.INTER_NEAREST) > 0
     down, across = np.nonzero(inside.any(1))[0], np.nonzero(inside.any(0))[0]
     view = slice(down[0], down[-1] + 1), slice(across[0], across[-1] + 1)
@@ -162,7 +161,10 @@ def _sheet_on_desk(colours: Floats) -> tuple[Floats, Mask]:
 
 
 def _sheet(grey: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """The sheet of paper in a small picture without its ink: 1 in a convex shape; None if none."""
+    """The sheet of paper in a small picture without its ink, and without the edge of the sheet.
+
+    It is 1 in a convex shape; None if there is no sheet.
+    """
     bright = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1]
     light, dark = grey[bright > 0], grey[bright == 0]
     if not light.size or not dark.size or light.mean() - dark.mean() < _DESK * light.mean():
@@ -185,7 +187,11 @@ def _sheet(grey: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     within = (cv2.erode(hull, kernel) == 0) & (hull > 0)
     around = (cv2.dilate(hull, kernel) > 0) & (hull == 0)
     jump = np.median(grey[within]) - np.median(grey[around])
-    return hull if jump > 0.6 * (light.mean() - dark.mean()) else None
+    margin = max(int(0.03 * min(grey.shape)), 1) * 2 + 1
+    inner = cv2.erode(hull, np.ones((margin, margin), np.uint8), borderValue=0)
+    # A bright stroke has a sharp edge too, but little besides it.
+    is_sheet = jump > 0.6 * (light.mean() - dark.mean()) and inner.sum() > _INNER * hull.sum()
+    return inner if is_sheet else None
 
 
 def _mask(contrast: Floats, least: Floats) -> Mask:

@@ -120,3 +120,11 @@ def test_size_of_the_file_does_not_matter() -> None:
     ]
     assert all(likeness(one, other) > 0.95 for one, other in pairwise(images))
     assert likeness(images[0], digit) > 0.75
+
+
+def test_bright_stroke_across_a_picture_is_no_sheet_of_paper() -> None:
+    """Nothing is left of it without its edge."""
+    for width in range(18, 34, 4):
+        grey = np.zeros((384, 384), np.uint8)
+        cv2.line(grey, (40, 344), (344, 40), 255, width)
+        find_digit(colours(grey))
