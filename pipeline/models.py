@@ -185,6 +185,12 @@ def ensemble(
             YAML, a `_target_` with `_partial_: true`.
     """
     networks = [member(image_shape, num_classes) for _ in range(members)]
+    weights = [id(weight) for network in networks for weight in network.weights]
+    if len({*weights}) < len(weights):
+        raise ValueError(
+            "the members share layers, because a list of layers in YAML is made once: let `member` "
+            "name a function that makes its layers itself, such as pipeline.models.cnn"
+        )
     pixels = keras.Input(image_shape, dtype="uint8", name="pixels")
     average = layers.Average(name="probabilities")
     return keras.Model(pixels, average([network(pixels) for network in networks]))

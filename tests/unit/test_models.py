@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -139,3 +140,9 @@ def test_each_layer_has_different_initial_weights() -> None:
     for i, kernel in enumerate(kernels):
         for other in kernels[i + 1 :]:
             assert (kernel != other).any()
+
+
+def test_members_that_share_layers_are_refused() -> None:
+    shared = [keras.layers.Flatten(), keras.layers.Dense(4)]
+    with pytest.raises(ValueError, match="the members share layers"):
+        ensemble((4, 3), 2, members=2, member=partial(sequential, layers=shared))
