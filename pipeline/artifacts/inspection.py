@@ -36,6 +36,7 @@ _FUNCTIONS = {
     *(f"keras.{module}" for module in ("metrics", "ops", "regularizers")),
 }
 _MAX_NUMBER = 10**7  # in a configuration
+_NO_SIZES = {"seed", "shared_object_id", "decay_steps", "warmup_steps", "first_decay_steps"}
 
 
 def inspect_file(path: Path) -> None:
@@ -103,8 +104,8 @@ def _foreign(value: Any) -> Iterator[tuple[Any, str, str]]:
 
 
 def _numbers(value: Any, key: str = "") -> Iterator[int]:
-    """Yield the integers in a configuration, except those that are not sizes or counts."""
-    if isinstance(value, int) and key not in ("seed", "shared_object_id"):
+    """Yield the integers in a configuration, except those that need no memory."""
+    if isinstance(value, int) and key not in _NO_SIZES:
         yield value
     elif isinstance(value, dict):
         for key, item in value.items():

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from pipeline.artifacts.cost import check_cost, cost_of
 from pipeline.artifacts.inspection import check_config, inspect_file, measure
 from pipeline.artifacts.own_code import REGISTER
 from pipeline.system.errors import UserError, one_line
@@ -62,8 +63,8 @@ def check_savable(model: keras.Model) -> None:
     """Check before a training that `load_model` will be able to read the model.
 
     Raises:
-        UserError: when a layer or function of the project is not registered, or Keras cannot make
-            it again from what it stores.
+        UserError: when a layer or function of the project is not registered, Keras cannot make it
+            again from what it stores, or the model needs more than `check_cost` allows.
     """
     try:
         config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
@@ -74,6 +75,10 @@ def check_savable(model: keras.Model) -> None:
             f"model: it could be trained, but not loaded again: {_reason(error)} (a layer or "
             f"function of your own needs a name, {REGISTER}, and all arguments in get_config())"
         ) from error
+    try:
+        check_cost(cost_of(model))
+    except ValueError as error:
+        raise UserError(f"model: it could be trained, but not loaded again: {error}") from None
 
 
 def _reason(error: Exception) -> str:

@@ -8,7 +8,15 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.artifacts.keras_file import _reason, canonical, load_model, save_model
+from pipeline.artifacts.keras_file import (
+    _reason,
+    canonical,
+    check_savable,
+    load_model,
+    save_model,
+)
+from pipeline.models import cnn, sequential
+from pipeline.system.errors import UserError
 from tests.helpers.model_files import load_error, members, network
 from tests.helpers.pickles import Payload
 
@@ -136,3 +144,26 @@ def test_canonical_form_keeps_the_weights_and_is_canonical_itself(tmp_path: Path
 def test_reason_of_a_refusal_is_shown(text: str) -> None:
     assert ("the cause" in _reason(ValueError(text))) == ("cause" in text)
     assert len(_reason(ValueError(text))) < 700
+
+
+def test_model_that_could_not_be_loaded_is_refused_before_its_training() -> None:
+    unknown = sequential(
+        (4, 3),
+        2,
+        [keras.layers.Flatten(), keras.layers.SpectralNormalization(keras.layers.Dense(2))],
+    )
+    large = cnn((400, 400), 10, filters=[32], kernel_sizes=[5], strides=[1], pools=[400], units=0)
+    for model, reason in ((unknown, "SpectralNormalization"), (large, "numbers")):
+        with pytest.raises(
+            UserError, match=rf"it could be trained, but not loaded again: .*{reason}"
+        ):
+            check_savable(model)
+
+
+def test_schedule_of_many_steps_is_allowed(tmp_path: Path) -> None:
+    model = network()
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, decay_steps=10**8)
+    model.compile(keras.optimizers.SGD(schedule), "sparse_categorical_crossentropy")
+    check_savable(model)
+    save_model(model, tmp_path / "model.keras")
+    load_model(tmp_path / "model.keras")
