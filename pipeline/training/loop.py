@@ -201,7 +201,7 @@ def _epoch(
         UserError: when the loss of a step is not finite.
     """
     steps = images = correct = 0
-    total = 0.0
+    total = np.float64(0)
     for part in parts:
         finite = np.isfinite(part.losses)
         if not finite.all():
@@ -211,9 +211,10 @@ def _epoch(
                 f"{number + 1}: try a lower optimizer.learning_rate"
             )
         steps += len(part.losses)
-        images += part.images
+        images += int(part.sizes.sum())
         correct += part.correct
-        total += part.loss
-        logs = {"loss": total / images, "accuracy": correct / images}
+        # One step after the other, so that the rounding does not depend on the size of the parts.
+        total = np.add.accumulate([total, *(part.losses.astype(np.float64) * part.sizes)])[-1]
+        logs = {"loss": float(total / images), "accuracy": correct / images}
         callbacks.on_train_batch_end(steps - 1, logs)
     return logs

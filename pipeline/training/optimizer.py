@@ -32,8 +32,8 @@ def warm_start(model: keras.Model, init: Path, restart: bool) -> None:
     Args:
         model: a compiled model with a built optimizer.
         init: a .keras file of the same network.
-        restart: whether to start the step count at 0. A learning-rate schedule needs that, because
-            it depends on the step count.
+        restart: whether the optimizer starts anew. A learning-rate schedule needs that, because it
+            depends on the step count; so does Adam, which corrects its moments by it.
 
     Raises:
         UserError: when the weights have different shapes.
@@ -45,14 +45,15 @@ def warm_start(model: keras.Model, init: Path, restart: bool) -> None:
             f"but the weights of `model` have {shapes}"
         )
     model.set_weights(trained.get_weights())
+    if restart:
+        return
     optimizer, before = model.optimizer, trained.optimizer
     state, state_before = _state(optimizer), _state(before)
     if type(before) is not type(optimizer) or _shapes(state) != _shapes(state_before):
         print(f"the {optimizer.name} optimizer starts without the state of train.init_from")
         return
     assign(state, state_before)
-    if not restart:
-        optimizer.iterations.assign(before.iterations)
+    optimizer.iterations.assign(before.iterations)
 
 
 def assign(variables: list[Any], values: list[Any]) -> None:

@@ -40,14 +40,12 @@ class Steps:
     Attributes:
         losses: the mean cross-entropy of each step in nats, float32, as in validation: without
             label smoothing and the penalties of layers. It is not finite if these are not.
-        loss: the sum of the cross-entropies of all images.
-        images: the number of images.
+        sizes: the number of images of each step.
         correct: how many of them the network recognised, before it learnt from them.
     """
 
     losses: NDArray[np.float32]
-    loss: float
-    images: int
+    sizes: NDArray[np.int64]
     correct: int
 
 
@@ -76,14 +74,11 @@ class Trainer:
         while len((batch := images.take(steps * self.batch_size))[1]):
             started = time.perf_counter()
             losses, correct = self._run(*map(tf.constant, batch))
-            yield self._steps(losses.numpy(), len(batch[1]), int(correct))
+            sizes = np.full(len(losses), self.batch_size)
+            sizes[-1] = len(batch[1]) - self.batch_size * (len(losses) - 1)
+            yield Steps(losses.numpy(), sizes, int(correct))
             if time.perf_counter() - started < _SECONDS / 2:
                 steps = min(2 * steps, most)
-
-    def _steps(self, losses: NDArray[np.float32], images: int, correct: int) -> Steps:
-        sizes = np.full(len(losses), self.batch_size)
-        sizes[-1] = images - self.batch_size * (len(losses) - 1)
-        return Steps(losses, float(losses.astype(np.float64) @ sizes), images, correct)
 
     def validate(self, split: Split) -> tuple[float, float]:
         """The mean cross-entropy in nats and the accuracy on a split."""
@@ -115,7 +110,8 @@ def _compile_steps(
                 for member in members
             ]
             total = tf.add_n([*errors, *model.losses])
-        answers = tf.add_n(members) / len(members)
+        # A single output as it is: Keras then takes the loss from its logits, as in validation.
+        answers = tf.add_n(members) / len(members) if len(members) > 1 else members[0]
         loss = tf.reduce_mean(keras.losses.sparse_categorical_crossentropy(labels, answers))
         loss = tf.where(tf.math.is_finite(total), loss, total)
         return loss, _correct(answers, labels), tape.gradient(total, model.trainable_variables)

@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +9,8 @@ import tensorflow as tf
 from pipeline.data.splits import load_split
 from pipeline.system.errors import UserError
 from pipeline.training.history import COLUMNS
-from pipeline.training.loop import Trained, train
+from pipeline.training.loop import Trained, _epoch, train
+from pipeline.training.steps import Steps
 from tests.helpers.configs import MakeConfig, changed, without_speed
 from tests.helpers.trainings import TINY, equal_weights, weights
 
@@ -115,3 +117,17 @@ def test_lack_of_memory_is_one_line(cfg: MakeConfig, prepared: Path, error: Exce
 
     with pytest.raises(UserError, match=r"the memory is not enough.*batch_size \((no|OOM when)\)"):
         train(cfg(*TINY), prepared, fail)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_loss_of_an_epoch_does_not_depend_on_the_size_of_its_parts(size: int) -> None:
+    """The time that steps take decides how many are a part."""
+    rng = np.random.default_rng(0)
+    losses = (10 ** rng.uniform(-8, 2, 1000)).astype(np.float32)
+    expected = 0.0
+    for loss in losses.tolist():
+        expected += 100 * loss
+    cuts = range(size, 1000, size)
+    parts = [Steps(part, np.full(len(part), 100), 0) for part in np.split(losses, cuts)]
+    logs = _epoch(parts, 0, keras.callbacks.CallbackList([], model=keras.Model()))
+    assert logs["loss"] == expected / 100_000

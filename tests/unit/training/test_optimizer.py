@@ -112,12 +112,22 @@ def test_training_continues_with_the_state_of_the_optimizer(
 
 
 @pytest.mark.slow
-def test_schedule_starts_again_when_training_continues(
-    cfg: MakeConfig, prepared: Path, trained_file: Path
+def test_optimizer_starts_again_with_a_schedule(
+    cfg: MakeConfig, prepared: Path, tmp_path: Path
 ) -> None:
-    more = train(cfg(*MORE, "schedule=cosine"), prepared, init=trained_file)
+    """Adam corrects its moments by its step count, so old moments do not fit a new count."""
+    settings = (*TINY, "optimizer=adam", "schedule=cosine", "optimizer.learning_rate=0.01")
+    first = train(cfg(*settings), prepared).model
+    save_model(first, tmp_path / "trained.keras")
+    first.compile()
+    save_model(first, tmp_path / "without_state.keras")
+    more, again = (
+        train(cfg(*settings), prepared, init=tmp_path / name)
+        for name in ("trained.keras", "without_state.keras")
+    )
     assert int(more.model.optimizer.iterations) == 8
     assert more.history[0]["learning_rate"] == pytest.approx(0.005)
+    assert equal_weights(weights(more), weights(again))
 
 
 def test_another_optimizer_starts_without_a_state(
