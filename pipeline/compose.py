@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pipeline.config.composition import compose, values_left_out
 from pipeline.config.paths import check_root, config_groups, options_of
+from pipeline.config.schema import INITIAL_MODEL
 from pipeline.config.yaml_files import dump_config, save_config
 from pipeline.system import cli
 from pipeline.system.files import remove_parts
@@ -40,6 +41,11 @@ def main() -> None:
         return
     check_root()
     remove_parts(Path(), "composed.yaml")
+    if cfg.train.init_from:
+        # Only now: MLflow takes seconds.
+        from pipeline.artifacts.initial import initial_digest
+
+        cfg = cfg.model_copy(update={INITIAL_MODEL: initial_digest(cfg.train.init_from)})
     save_config(cfg, Path("composed.yaml"))
 
 

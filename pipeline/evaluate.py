@@ -18,6 +18,7 @@ def main() -> None:
     read_metrics(models / "metrics.json", VALIDATION_METRICS)
     history = read_history(models / "history.csv")
 
+    from pipeline.artifacts.answers import probabilities_of
     from pipeline.artifacts.keras_file import load_model
     from pipeline.data.labels import class_names
     from pipeline.data.splits import load_split, load_stats
@@ -29,7 +30,7 @@ def main() -> None:
     from pipeline.forms.export import export_forms
     from pipeline.forms.parity import compare_forms, fastest_answer
     from pipeline.system.determinism import configure_tensorflow
-    from pipeline.system.files import remove_parts, write_json
+    from pipeline.system.files import remove_parts, sha256, write_json
     from pipeline.tracking.store import CATCH_UP, TrackingUnavailableError
     from pipeline.training.checkpoint import remove_finished
     from pipeline.training.run_completion import log_evaluation
@@ -39,7 +40,7 @@ def main() -> None:
     remove_parts(reports)
     model = load_model(models / "model.keras")
     test = load_split(prepared, "test")
-    probabilities = model.predict(test.images, batch_size=1000, verbose=0)
+    probabilities = probabilities_of(model, test.images)
     metrics = evaluate_predictions(probabilities, test.labels, cfg.evaluate.calibration_bins)
     metrics |= accuracy_without_label_errors(probabilities, test.labels, cfg.data.label_errors)
     write_report(reports, test, probabilities, names, cfg.evaluate)
@@ -49,11 +50,10 @@ def main() -> None:
     write_json(reports / "forms.json", forms)
     # The fastest form answers them: there are ten times as many images.
     robust = robust_accuracies(fastest_answer(exports, model), test.images, test.labels)
-    metrics |= {f"test_robust_{kind}": value for kind, value in robust.items()}
-    metrics["test_robust_accuracy"] = sum(robust.values()) / len(robust)
+    robust_mean = sum(robust.values()) / len(robust)
+    metrics |= {f"test_robust_{k}": v for k, v in {**robust, "accuracy": robust_mean}.items()}
     write_json(reports / "metrics.json", metrics)
-    network = describe_model(model, models / "model.keras")
-    best = best_epoch(history)
+    best, network = best_epoch(history), describe_model(model, models / "model.keras")
     summary = Summary(
         cfg, threads, names, test, probabilities, metrics, robust, history, best, network
     )
@@ -68,7 +68,7 @@ def main() -> None:
         print(log_evaluation(cfg, prepared, models, [reports, exports], logged, threads))
     except TrackingUnavailableError as error:
         print_warning(f"tracking is incomplete: {error}\n{CATCH_UP}")
-    remove_finished()
+    remove_finished(sha256(models / "model.keras"))
 
 
 if __name__ == "__main__":

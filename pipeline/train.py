@@ -16,8 +16,8 @@ def main() -> None:
     check_class_names(cfg.data.class_names, load_stats(prepared)["num_classes"])
 
     # Heavy imports: TensorFlow and MLflow take about 12 seconds. A bad config fails before them.
+    from pipeline.artifacts.initial import initial_model
     from pipeline.artifacts.keras_file import save_model
-    from pipeline.artifacts.uri import initial_model
     from pipeline.system.determinism import configure_tensorflow
     from pipeline.system.files import remove_parts, sha256, write_json
     from pipeline.tracking.training_run import training_run
@@ -41,10 +41,11 @@ def main() -> None:
             write_history(trained.history, models / "history.csv")
             write_json(models / "metrics.json", trained.metrics())
             run.log_model(trained.model, models, trained.metrics())
-    checkpoints.finish()
+    digest = sha256(models / "model.keras")
+    checkpoints.finish(digest)
     print(
         f"validation accuracy {trained.best['val_accuracy']:.4f} "
-        f"(epoch {trained.best['epoch']}), model {sha256(models / 'model.keras')[:12]}"
+        f"(epoch {trained.best['epoch']}), model {digest[:12]}"
     )
 
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -44,30 +44,6 @@ def resolve_model(uri: str) -> Iterator[Path]:
             yield _from_dvc(
                 uri.removeprefix(REVISION) if uri != DEFAULT_MODEL else "", Path(folder)
             )
-
-
-@contextmanager
-def initial_model(uri: str | None) -> Iterator[Path | None]:
-    """The file of `train.init_from`, for as long as the block runs; None if it is not set.
-
-    Raises:
-        UserError: when there is no such model.
-    """
-    if uri is None:
-        yield None
-        return
-    with ExitStack() as stack:
-        try:
-            path = stack.enter_context(resolve_model(uri))
-        except UserError as error:
-            raise UserError(f"train.init_from: {error}") from None
-        yield path
-
-
-def check_model_exists(uri: str | None) -> None:
-    """Raise UserError when `train.init_from` names a model that does not exist."""
-    with initial_model(uri):
-        pass
 
 
 def _from_mlflow(uri: str, folder: Path) -> Path:

@@ -32,7 +32,15 @@ from pipeline.config.overrides import (
 )
 from pipeline.config.paths import CONF, config_groups, git_hint, options_of
 from pipeline.config.presets import PRESET, left_out
-from pipeline.config.schema import CHANGES, CHOICES, VERSIONS, Config, Sweep, SweepConfig
+from pipeline.config.schema import (
+    CHANGES,
+    CHOICES,
+    INITIAL_MODEL,
+    VERSIONS,
+    Config,
+    Sweep,
+    SweepConfig,
+)
 from pipeline.config.targets import arguments_of
 from pipeline.config.types import Section
 from pipeline.config.validation import validate
@@ -127,6 +135,7 @@ def compose(
         VERSIONS: library_versions(),
         CHOICES: {group: str(origin.choices[group]) for group in groups},
         CHANGES: picks | origin.changes,
+        INITIAL_MODEL: "",
     }
     for name in values.keys() & written.keys():
         raise UserError(f"{name} ({origin.of(name)}): compose writes this section itself")

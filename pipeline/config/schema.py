@@ -81,6 +81,7 @@ def _check_class_names(names: list[str] | None, info: ValidationInfo) -> list[st
 VERSIONS = "versions"  # these sections compose writes itself
 CHOICES = "choices"
 CHANGES = "changes"
+INITIAL_MODEL = "initial_model"
 
 # Sections for `hydra.utils.instantiate`. An OptionalTarget may be empty.
 OptionalTarget = Annotated[dict[str, Any], AfterValidator(_check_target)]
@@ -178,6 +179,7 @@ class Config(Section):
     Attributes:
         choices: the file that was picked from each config group, and the preset (`experiment`).
         changes: the picks and values on top of the preset, by key.
+        initial_model: SHA-256 of the model of `train.init_from`, if the compose stage found one.
     """
 
     data: Data
@@ -193,6 +195,7 @@ class Config(Section):
     versions: Versions
     choices: dict[str, str]
     changes: dict[str, Any]
+    initial_model: str
 
     def settings(self) -> dict[str, Any]:
         """All values, without how they were chosen."""

@@ -174,7 +174,7 @@ def _without_label_errors(summary: Summary) -> str:
 
 
 def _mistakes(summary: Summary) -> list[dict[str, Any]]:
-    """The worst mistakes, the surest first."""
+    """The worst mistakes: those first to whose label it gave the least probability."""
     predicted = summary.probabilities.argmax(1)
     shown = mistakes(summary.probabilities, summary.test.labels)
     return [

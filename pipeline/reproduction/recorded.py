@@ -90,10 +90,15 @@ def find_recorded(name: str, folder: Path) -> Recorded:
             f"run {name} has no {COMPOSED}: only a training or a trial can be reproduced"
         )
     config = read_yaml(files / COMPOSED, "")
-    found = Recorded(run, config, files, patch if patch.exists() else None)
+    found = Recorded(run, config, files, patch if _has_content(patch) else None)
     if not found.commit:
         raise UserError(f"run {name} has no commit: it was not started in a git repository")
     return found
+
+
+def _has_content(patch: Path) -> bool:
+    """Whether there are changes: an empty file stands for none."""
+    return patch.is_file() and patch.stat().st_size > 0
 
 
 def _download(run_id: str, folder: Path) -> Path:

@@ -12,7 +12,7 @@ from functools import partial
 import mlflow
 from filelock import FileLock, Timeout
 
-from pipeline.artifacts.uri import check_model_exists
+from pipeline.artifacts.initial import check_model_exists
 from pipeline.data.splits import data_digest
 from pipeline.sweeps.data import prepare_data
 from pipeline.sweeps.launchers import launch

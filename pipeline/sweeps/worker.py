@@ -19,7 +19,7 @@ from optuna import Trial, TrialPruned
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from pipeline.artifacts.uri import initial_model
+from pipeline.artifacts.initial import initial_model
 from pipeline.config.composition import compose
 from pipeline.config.overrides import merge_overrides
 from pipeline.data.splits import load_split

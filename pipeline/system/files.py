@@ -1,8 +1,8 @@
 """Write files atomically (complete or not at all), and compute their digests."""
 
+import codecs
 import csv
 import hashlib
-import io
 import json
 import os
 import tempfile
@@ -69,14 +69,15 @@ def write_csv(path: Path, rows: Iterable[dict[str, Any]], columns: Sequence[str]
         columns: the columns to write, in this order. By default those of the first row, and then
             all rows must have the same.
     """
-    text = io.StringIO()
     others: Literal["ignore", "raise"] = "ignore" if columns else "raise"
     rows = iter(rows)
     first = [] if columns else [next(rows)]
-    writer = csv.DictWriter(text, columns or first[0], extrasaction=others, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(chain(first, rows))
-    write_text(path, text.getvalue())
+    with atomic_write(path) as file:
+        # Row by row: as one text, those of a million images would fill the memory.
+        text = codecs.getwriter("utf-8")(file)
+        writer = csv.DictWriter(text, columns or first[0], extrasaction=others, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(chain(first, rows))
 
 
 def sha256(path: Path) -> str:

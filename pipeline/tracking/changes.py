@@ -45,23 +45,29 @@ def uncommitted_patch() -> tuple[bytes, list[str]]:
         if name in new
         and (
             Path(name).parts[0] not in {*input_folders(), "params.yaml", "dvc.yaml"}
-            or Path(name).stat().st_size > _LARGEST
+            or Path(name).lstat().st_size > _LARGEST
         )
     ]
     kept = [name for name in changed if name not in left_out]
     return patch_of(kept) if kept else b"", left_out
 
 
-def log_changes(run_id: str) -> None:
-    """Log the uncommitted changes as an artifact of a run."""
+def log_changes(run_id: str, replace: bool = False) -> None:
+    """Log the uncommitted changes as an artifact of a run.
+
+    Args:
+        run_id: the run.
+        replace: whether the run may have earlier ones. MLflow cannot remove an artifact, so an
+            empty file then stands for no changes.
+    """
     patch, left_out = uncommitted_patch()
     client = mlflow.MlflowClient()
-    if patch:
+    if patch or replace:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / PATCH
             path.write_bytes(patch)
             client.log_artifact(run_id, str(path))
-    if left_out:
+    if left_out or replace:
         set_tags(run_id, {LEFT_OUT: ", ".join(left_out)[:5000]})
 
 

@@ -21,7 +21,8 @@ def environment_tags(threads: int) -> dict[str, str]:
         threads: the number of TensorFlow threads, as returned by `configure_tensorflow`.
     """
     # Always "true": `configure_tensorflow` turns determinism on, without an option.
-    return {**source_tags(), **_environment(), "threads": str(threads), "deterministic": "true"}
+    threads_tag = {"threads": str(threads), "deterministic": "true"}
+    return {**source_tags(), **commit_tags(), **_environment(), **threads_tag}
 
 
 def source_tags() -> dict[str, str]:
@@ -34,10 +35,17 @@ def source_tags() -> dict[str, str]:
 
 
 @cache
-def _environment() -> dict[str, str]:
+def commit_tags() -> dict[str, str]:
+    """The last commit, and whether there are changes on top of it."""
     return {
         "mlflow.source.git.commit": ask_git("rev-parse", "--verify", "--quiet", "HEAD"),
         "git.dirty": str(bool(uncommitted())).lower(),
+    }
+
+
+@cache
+def _environment() -> dict[str, str]:
+    return {
         "cpu": cpu(),
         "cpu.cores": str(usable_cores()),
         "version.python": platform.python_version(),

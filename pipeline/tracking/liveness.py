@@ -12,6 +12,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from pipeline.system import process
 from pipeline.system.process import State
+from pipeline.tracking.description import write_description
 from pipeline.tracking.tags import TRAINING_ID
 
 HEARTBEAT = "process.heartbeat"  # the tag with the time of the last heartbeat, in seconds
@@ -75,6 +76,8 @@ def close_dead_runs() -> None:
         state = _state(run)
         if state is State.DEAD or (state is State.UNKNOWN and _is_stale(run)):
             client.set_terminated(run.info.run_id, "KILLED")
+            if TRAINING_ID in run.data.tags:
+                write_description(run.info.run_id)
 
 
 def wait_until_known(training_id: str, check: Callable[[], None]) -> None:

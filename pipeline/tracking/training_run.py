@@ -130,7 +130,9 @@ class TrainingRun(TrackedRun):
         )
         sizes = {"parameters": model.count_params(), "model_bytes": path.stat().st_size}
         speeds = client.get_metric_history(self.run_id, "images_per_second")
-        if speeds:  # a run that was restored from files does not know them
+        epochs = client.get_metric_history(self.run_id, "val_loss")
+        # The speeds of epochs that were logged later, from files, are not known.
+        if {metric.step for metric in speeds} == {metric.step for metric in epochs}:
             images = load_stats(self.prepared)["images"]["train"]
             sizes["fit_seconds"] = sum(images / metric.value for metric in speeds)
         mlflow.log_metrics({**sizes, "best_epoch": metrics["best_epoch"]}, run_id=self.run_id)

@@ -39,6 +39,7 @@ _KEPT = 2  # the newest, and the one before it in case the newest is damaged
 # The time between two checkpoints is at least this many times the time to write one. So checkpoints
 # take less than 3 % of a training.
 _COST_RATIO = 40
+_FINISHED = "finished"  # the file with the digest of the model, in the folder of a training
 
 
 @dataclass(frozen=True)
@@ -132,10 +133,13 @@ class Checkpoints:
         """Remove all checkpoints."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def finish(self) -> None:
-        """Mark the training as finished, so that `remove_finished` may remove its checkpoints."""
-        if not (marker := self.folder / "finished").exists():
-            write_text(marker, "")
+    def finish(self, model: str) -> None:
+        """Mark the training as finished, so that `remove_finished` may remove its checkpoints.
+
+        Args:
+            model: SHA-256 of the model file, in hexadecimal.
+        """
+        write_text(self.folder / _FINISHED, model)
 
     def _check_folder(self) -> None:
         """Raise UserError when the folder could not be created or read."""
@@ -176,14 +180,18 @@ def _parse(content: bytes) -> State:
     )
 
 
-def remove_finished() -> None:
-    """Remove the checkpoints of finished trainings.
+def remove_finished(model: str) -> None:
+    """Remove the checkpoints of the training that gave a model.
+
+    Args:
+        model: SHA-256 of the model file, in hexadecimal.
 
     `evaluate` calls this, not `train`. If `train` is killed before DVC has recorded its outputs,
     DVC runs it again. The last checkpoint then saves the work, and the same MLflow run is resumed.
     """
-    for marker in (repository_root() / CHECKPOINTS).glob("*/finished"):
-        shutil.rmtree(marker.parent, ignore_errors=True)
+    for marker in (repository_root() / CHECKPOINTS).glob(f"*/{_FINISHED}"):
+        if marker.read_text() == model:
+            shutil.rmtree(marker.parent, ignore_errors=True)
 
 
 def fingerprint(cfg: Config, prepared: Path, init: Path | None = None) -> str:

@@ -1,6 +1,7 @@
 """Add the test results to the MLflow run of a trained model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -8,17 +9,20 @@ import mlflow
 from mlflow.entities import Run
 
 from pipeline.artifacts.answers import Answers, answer, answers_of
+from pipeline.artifacts.initial import initial_model
 from pipeline.artifacts.keras_file import load_model
-from pipeline.artifacts.uri import initial_model
 from pipeline.config.schema import Config
+from pipeline.config.yaml_files import dump_config
 from pipeline.data.splits import Split, load_split
 from pipeline.evaluation.paired import Paired, compare_answers
 from pipeline.system.errors import UserError
 from pipeline.system.files import sha256
+from pipeline.tracking.changes import log_changes
 from pipeline.tracking.description import write_description
+from pipeline.tracking.environment import commit_tags
 from pipeline.tracking.inputs import log_input, mlflow_dataset
 from pipeline.tracking.registry import update_champion
-from pipeline.tracking.run import EVALUATED, find_run
+from pipeline.tracking.run import COMPOSED, EVALUATED, find_run
 from pipeline.tracking.store import (
     TrackingUnavailableError,
     connect,
@@ -77,10 +81,15 @@ def log_evaluation(
             log_input(run_id, test, "testing")
             mlflow.log_metrics(changed, dataset=test, model_id=model_id, run_id=run_id)
             write_description(run_id)
+        client = mlflow.MlflowClient()
         for folder in folders:
-            mlflow.MlflowClient().log_artifacts(run_id, str(folder), folder.name)
+            client.log_artifacts(run_id, str(folder), folder.name)
         if run.info.status != EVALUATED:
-            mlflow.MlflowClient().update_run(run_id, EVALUATED)
+            client.update_run(run_id, EVALUATED)
+        else:  # these reports may come from another configuration or commit than the earlier ones
+            client.log_text(run_id, dump_config(cfg), COMPOSED)
+            log_changes(run_id, replace=True)
+            set_tags(run_id, commit_tags())
         run = mlflow.MlflowClient().get_run(run_id)  # with what was logged just now
     line = _champion_line(cfg, prepared, path, run)
     return f"run {run.info.run_name} ({run_id})\n{line}"
@@ -107,10 +116,9 @@ def _compare(answers: Answers, validation: Split, uri: str) -> Paired:
 
 def _restore_run(cfg: Config, prepared: Path, models: Path, threads: int) -> Run:
     """Write the run of a model whose training is not recorded in this store."""
-    model = load_model(models / "model.keras")
     metrics = read_metrics(models / "metrics.json", VALIDATION_METRICS)
     history = read_history(models / "history.csv")
-    with initial_model(cfg.train.init_from) as init:
+    with _same_initial_model(cfg) as init:
         checkpoints = Checkpoints.of(cfg, prepared, init)
         with training_run(
             cfg,
@@ -122,8 +130,21 @@ def _restore_run(cfg: Config, prepared: Path, models: Path, threads: int) -> Run
         ) as training:
             for row in history:
                 training.log_epoch(int(row["epoch"]), row)
-            training.log_model(model, models, metrics)
+            training.log_model(load_model(models / "model.keras"), models, metrics)
     if training.error:
         raise training.error
     set_tags(training.run_id, {"restored": "written after the training, from its files"})
     return mlflow.MlflowClient().get_run(training.run_id)
+
+
+@contextmanager
+def _same_initial_model(cfg: Config) -> Iterator[Path | None]:
+    """The model that the training started from; None if it cannot be found, or is another by now.
+
+    A clone has the results of a training without that model.
+    """
+    with ExitStack() as stack:
+        path = None
+        with suppress(UserError):
+            path = stack.enter_context(initial_model(cfg.train.init_from))
+        yield path if path and sha256(path) == cfg.initial_model else None

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,17 @@ def test_wrong_choice_with_a_flag_is_one_line(workspace: Path) -> None:
 
 def test_help_has_examples(workspace: Path) -> None:
     assert_help("compose", workspace, "model=mlp --show", "--groups")
+
+
+def test_initial_model_has_its_digest(workspace: Path) -> None:
+    """So `dvc repro` trains again when the file has changed."""
+    (workspace / "params.yaml").write_text("set: {train: {init_from: first.keras}}\n")
+    (workspace / "first.keras").write_bytes(b"model")
+    result = run_command("compose", workspace)
+    assert result.returncode == 0, result.stderr
+    composed = yaml.safe_load((workspace / "composed.yaml").read_text())
+    assert composed["initial_model"] == hashlib.sha256(b"model").hexdigest()
+    (workspace / "first.keras").unlink()
+    result = run_command("compose", workspace)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: train.init_from: there is no model file first.keras")

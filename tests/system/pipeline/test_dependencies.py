@@ -15,6 +15,7 @@ CHANGES_NO_OUTPUT = {
     "pipeline/**__init__.py": "docstrings, and calls of system/environment.py and imports.py",
     "pipeline/artifacts/cost.py": "refuses model files, and changes none",
     "pipeline/artifacts/inspection.py": "refuses model files, and changes none",
+    "pipeline/artifacts/initial.py": "finds the initial model, as uri.py does",
     "pipeline/artifacts/model_path.py": "finds the initial model, as uri.py does",
     "pipeline/artifacts/own_code.py": "imports modules on which train depends by name",
     "pipeline/artifacts/uri.py": "finds the initial model, which is named in the configuration",
@@ -39,7 +40,6 @@ LOADS_THE_CONFIG = {
 }
 # What evaluate needs to complete the MLflow run.
 COMPLETES_THE_RUN = {
-    "pipeline/artifacts/answers.py",
     "pipeline/evaluation/paired.py",
     "pipeline/system/seeds.py",
     "pipeline/training/checkpoint.py",

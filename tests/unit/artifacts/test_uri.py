@@ -11,7 +11,8 @@ import mlflow.pyfunc
 import pytest
 import yaml
 
-from pipeline.artifacts.uri import initial_model, resolve_model
+from pipeline.artifacts.initial import initial_digest, initial_model
+from pipeline.artifacts.uri import resolve_model
 from pipeline.system.errors import UserError
 from tests.helpers.pickles import Payload
 
@@ -194,3 +195,27 @@ def test_pickled_model_is_refused_and_not_unpickled(
     with suppress(AttributeError):  # the unpickled object is not a model
         mlflow.pyfunc.load_model(uri)
     assert executed.exists(), "the pickle is harmless, so this test proves nothing"
+
+
+def test_digest_of_the_initial_model_follows_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "a.keras"
+    path.write_bytes(b"one")
+    first = initial_digest(str(path))
+    path.write_bytes(b"two")
+    assert initial_digest(str(path)) not in ("", first)
+    assert initial_digest("models/model.keras") == ""
+
+
+def test_initial_model_that_is_gone_has_the_digest_of_dvc_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = {"train": {"init_from": "a.keras"}, "initial_model": "abc"}
+    stage = {"cmd": "python -m pipeline.train", "params": {"composed.yaml": params}}
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": {"train": stage}}))
+    assert initial_digest("a.keras") == "abc"
+    with pytest.raises(UserError, match=r"there is no model file b\.keras"):
+        initial_digest("b.keras")

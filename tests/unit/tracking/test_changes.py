@@ -96,11 +96,12 @@ def test_new_files_that_no_stage_reads_are_named_only(project: Path) -> None:
     write(".env", b"PASSWORD=planted")
     write("conf/large.bin", b"planted" * 200_000)
     write("pipeline/new.py", b"y = 2\n")
+    Path("pipeline/.#new.py").symlink_to("an-editor's-lock")
     patch, left_out = uncommitted_patch()
     assert left_out == [".env", "conf/large.bin"]
     assert b"planted" not in patch
     assert b"y = 2" in patch
-    assert uncommitted() == [".env", "conf/large.bin", "pipeline/new.py"]
+    assert uncommitted() == [".env", "conf/large.bin", "pipeline/.#new.py", "pipeline/new.py"]
 
 
 def test_staged_changes_are_kept(project: Path) -> None:
@@ -117,6 +118,15 @@ def test_run_keeps_the_patch(project: Path, tracked: Path) -> None:
     [artifact] = MlflowClient().list_artifacts(run_id)
     assert artifact.path == PATCH
     assert MlflowClient().get_run(run_id).data.tags[LEFT_OUT] == ".env"
+
+
+def test_later_changes_replace_the_patch(project: Path, tracked: Path, tmp_path: Path) -> None:
+    run_id = MlflowClient().create_run("1").info.run_id
+    write("params.yaml", b"a: 2\n")
+    log_changes(run_id)
+    git("checkout", "--quiet", "params.yaml")
+    log_changes(run_id, replace=True)
+    assert Path(MlflowClient().download_artifacts(run_id, PATCH, str(tmp_path))).read_bytes() == b""
 
 
 @pytest.mark.parametrize("commits", [True, False])

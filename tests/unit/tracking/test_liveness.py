@@ -10,6 +10,7 @@ from mlflow.entities import Run
 
 from pipeline.config.paths import REPOSITORY
 from pipeline.system import process
+from pipeline.tracking.description import NOTE
 from pipeline.tracking.liveness import HEARTBEAT, Heartbeat, close_dead_runs, wait_until_known
 from pipeline.tracking.tags import TRAINING_ID
 
@@ -20,7 +21,7 @@ import mlflow
 from pipeline.system import process
 from pipeline.tracking.store import connect
 connect("digits")
-run = mlflow.start_run(tags=process.identity())
+run = mlflow.start_run(tags={**process.identity(), "training.fingerprint": "1"})
 print(run.info.run_id, flush=True)
 sys.stdin.read()
 import os
@@ -68,6 +69,7 @@ def test_run_of_a_dead_process_is_closed(tracked: Path) -> None:
         child.communicate()
     close_dead_runs()
     assert status(run_id) == "KILLED"
+    assert "It was interrupted." in get_run(run_id).data.tags[NOTE]
 
 
 @pytest.mark.slow

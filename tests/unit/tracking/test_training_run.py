@@ -5,13 +5,16 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
+from pipeline.artifacts.keras_file import load_model, save_model
 from pipeline.config.schema import Config
 from pipeline.data.splits import data_digest
+from pipeline.models import mlp
 from pipeline.system.errors import UserError
 from pipeline.system.files import sha256
 from pipeline.tracking.store import set_tags
 from pipeline.tracking.tags import DATA_DIGEST, INIT_DIGEST, MODEL_DIGEST, PARENT_RUN, TRAINING_ID
 from pipeline.tracking.training_run import TrainingRun, training_run
+from tests.helpers import tiny
 from tests.helpers.configs import MakeConfig
 
 
@@ -156,3 +159,20 @@ def test_unreadable_store_stops_the_training(digits: Config, prepared: Path, tra
         training_run(digits, prepared, 1, "fingerprint"),
     ):
         raise AssertionError("the training began")
+
+
+def test_seconds_of_fitting_are_those_of_all_epochs_or_none(
+    digits: Config, prepared: Path, tmp_path: Path
+) -> None:
+    """Epochs that were logged after an outage of the store have no speed."""
+    save_model(mlp(tiny.SHAPE, tiny.CLASSES, depth=0, width=0), tmp_path / "model.keras")
+    (tmp_path / "history.csv").touch()
+    metrics = {"val_loss": 0.5, "val_accuracy": 0.5, "best_epoch": 1}
+    for known in (1, 2):
+        with training_run(digits, prepared, 1, f"training {known}") as training:
+            for epoch in (1, 2):
+                speed = {"images_per_second": 100.0} if epoch <= known else {}
+                training.log_epoch(epoch, {"epoch": epoch, "val_loss": 0.5, **speed})
+            training.log_model(load_model(tmp_path / "model.keras"), tmp_path, metrics)
+        run = mlflow.get_run(training.run_id)
+        assert ("fit_seconds" in run.data.metrics) == (known == 2)

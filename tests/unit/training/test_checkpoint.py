@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts.keras_file import save_model
+from pipeline.config.paths import CHECKPOINTS
 from pipeline.config.schema import Config
 from pipeline.system.errors import UserError
-from pipeline.training.checkpoint import Checkpoints, State, fingerprint
+from pipeline.training import checkpoint
+from pipeline.training.checkpoint import Checkpoints, State, fingerprint, remove_finished
 from pipeline.training.loop import Trained, train
 from tests.helpers.configs import MakeConfig, changed, without_speed
 from tests.helpers.privileges import drop_privileges
@@ -224,3 +226,15 @@ def test_resumed_training_reports_the_earlier_epochs_too(
     assert seen == [1, 2, 3, 4, 5]
     more = changed(settings, train=changed(settings.train, seed=1))
     assert fingerprint(more, prepared) != fingerprint(settings, prepared)
+
+
+def test_only_the_checkpoints_of_the_evaluated_training_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC may not have recorded another finished training yet: a kill would start it anew."""
+    monkeypatch.setattr(checkpoint, "repository_root", lambda: tmp_path)
+    one, other = (Checkpoints(tmp_path / CHECKPOINTS / name) for name in ("one", "other"))
+    one.finish("abc")
+    other.finish("def")
+    remove_finished("abc")
+    assert (one.folder.exists(), other.folder.exists()) == (False, True)

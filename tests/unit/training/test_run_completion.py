@@ -13,12 +13,13 @@ from pipeline.artifacts.answers import answer
 from pipeline.artifacts.keras_file import load_model, save_model
 from pipeline.artifacts.uri import resolve_model
 from pipeline.config.schema import Config
+from pipeline.config.yaml_files import read_yaml
 from pipeline.data.splits import load_split
 from pipeline.models import mlp
 from pipeline.system.errors import UserError
 from pipeline.system.files import sha256, write_json
 from pipeline.tracking.store import TrackingUnavailableError
-from pipeline.tracking.tags import MODEL_DIGEST
+from pipeline.tracking.tags import INIT_DIGEST, MODEL_DIGEST
 from pipeline.tracking.training_run import training_run
 from pipeline.training.history import COLUMNS, write_history
 from pipeline.training.run_completion import log_evaluation
@@ -177,3 +178,31 @@ def test_store_that_does_not_answer_is_an_error(
     mlflow.set_tracking_uri("http://127.0.0.1:9")
     with pytest.raises(TrackingUnavailableError, match=r"127\.0\.0\.1:9"):
         log(digits, prepared, workspace)
+
+
+def test_run_has_the_configuration_of_its_last_evaluation(
+    digits: Config, cfg: MakeConfig, prepared: Path, workspace: Path
+) -> None:
+    """Its reports come from there, and `make reproduce` makes them again."""
+    log(digits, prepared, workspace)
+    settings = ("tracking.experiment=digits", "data=mnist_sample", "model=softmax")
+    log(cfg(*settings, "evaluate.worst_mistakes=9"), prepared, workspace)
+    run_id = only_run().info.run_id
+    recorded = MlflowClient().download_artifacts(run_id, "composed.yaml", str(workspace))
+    assert read_yaml(Path(recorded), "")["evaluate"]["worst_mistakes"] == 9
+
+
+def test_run_is_restored_without_the_model_that_the_training_started_from(
+    cfg: MakeConfig, prepared: Path, workspace: Path, digits: Config
+) -> None:
+    """A clone does not have it, or a file by its name is another model by now."""
+    other = workspace / "other.keras"
+    for initial in (workspace / "gone.keras", other):
+        save_model(mlp(tiny.SHAPE, tiny.CLASSES, depth=0, width=0), other)
+        settings = ("tracking.experiment=digits", "data=mnist_sample", "model=softmax")
+        started = cfg(*settings, f"train.init_from={initial}")
+        log(started.model_copy(update={"initial_model": "0" * 64}), prepared, workspace)
+        run = only_run()
+        assert_complete(run, workspace)
+        assert INIT_DIGEST not in run.data.tags
+        MlflowClient().delete_run(run.info.run_id)
