@@ -108,8 +108,16 @@ def main() -> None:
     top = Path(git("rev-parse", "--show-toplevel"))
     elsewhere = check_processes(Path.cwd(), {f"pipeline.{stage}" for stage in stage_names()})
     remove_git_locks(top)
-    if returned := return_edits(top):
+    here = Path.cwd().resolve().relative_to(top.resolve())
+    outputs = [str(here / name) for name in (PARAMS, str(LOCK), *output_paths())]
+    returned, stashed = return_edits(top, outputs)
+    if returned:
         print(f"brought back what a killed `dvc exp run` had put away: {', '.join(returned)}")
+    for entry, names in stashed.items():
+        print(
+            f"the workspace has other edits to {', '.join(names)}; what was put away is still in "
+            f"git's stash: git stash show -p {entry}"
+        )
     if branch := reattach_head():
         print(f"back on branch {branch}, which a killed `dvc exp run` had left")
     if lost := [] if elsewhere else end_lost_experiments():

@@ -73,27 +73,45 @@ def remove_git_locks(folder: Path) -> None:
         lock.unlink(missing_ok=True)
 
 
-def return_edits(top: Path) -> list[str]:
+def return_edits(
+    top: Path, restored: Collection[str] = ()
+) -> tuple[list[str], dict[str, list[str]]]:
     """Bring back edits that a killed run had put away, to files which have no other edits.
+
+    An entry of git's stash is dropped if each of its files is in the workspace, brought back or
+    unchanged since. Otherwise the edits are only in the stash, and the entry stays.
 
     Args:
         top: the top folder of the git repository.
+        restored: files and folders, below `top`, which need not be in the workspace because the
+            caller restores the last commit's.
 
     Returns:
-        The names of the files that changed.
+        The names of the files that changed; and for each entry that stays, such as `stash@{0}`, the
+        names of its files that are not in the workspace.
     """
-    entries = _stash_of_killed_run()
-    sources = [f"stash@{{{number}}}" for number in entries]
-    sources += [_EDITED] if ask_git("rev-parse", "--verify", "--quiet", _EDITED) else []
-    changed = []
-    for source in sources:
-        edited = file_names("-C", str(top), "diff", "--name-only", "-z", f"{source}^1", source)
-        if lost := [name for name in edited if _is_lost(top, source, name)]:
+    entries = {f"stash@{{{number}}}": number for number in _stash_of_killed_run()}
+    edited = [_EDITED] if ask_git("rev-parse", "--verify", "--quiet", _EDITED) else []
+    changed: list[str] = []
+    missing: dict[int, list[str]] = {}
+    for source in [*entries, *edited]:
+        names = file_names("-C", str(top), "diff", "--name-only", "-z", f"{source}^1", source)
+        if lost := [name for name in names if _is_lost(top, source, name)]:
             git("-C", str(top), "restore", f"--source={source}", "--worktree", "--", *lost)
             changed += lost
-    for number in sorted(entries, reverse=True):
+        if source in entries:
+            others = [name for name in names if name not in lost and not _is_in(restored, name)]
+            differ = [name for name in others if _content(top / name) != file_content(source, name)]
+            missing[entries[source]] = differ + _untracked(source)
+    dropped = sorted(number for number, names in missing.items() if not names)
+    for number in reversed(dropped):
         git("stash", "drop", "--quiet", f"stash@{{{number}}}")
-    return changed
+    kept = {
+        f"stash@{{{number - sum(other < number for other in dropped)}}}": names
+        for number, names in missing.items()
+        if names
+    }
+    return changed, kept
 
 
 def reattach_head() -> str:
@@ -190,9 +208,23 @@ def _is_lost(top: Path, source: str, name: str) -> bool:
     if name == _ARGUMENTS:
         return False
     saved, base = (file_content(commit, name) for commit in (source, f"{source}^1"))
-    path = top / name
-    now = path.read_bytes() if path.is_file() else b""
+    now = _content(top / name)
     return now != saved and (saved.startswith(now) or base.startswith(now))
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _is_in(places: Collection[str], name: str) -> bool:
+    """Whether a file is one of some files or in one of some folders, or is DVC's own."""
+    return name == _ARGUMENTS or any(Path(name).is_relative_to(place) for place in places)
+
+
+def _untracked(source: str) -> list[str]:
+    """The untracked files of a stash entry. DVC puts none away, so the entry is the user's."""
+    commit = ask_git("rev-parse", "--verify", "--quiet", f"{source}^3")
+    return file_names("ls-tree", "-r", "--full-tree", "--name-only", "-z", commit) if commit else []
 
 
 def _branch_before_run() -> tuple[str, str]:

@@ -68,25 +68,55 @@ def sleeper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_edits_that_were_put_away_come_back(put_away: Repository, tmp_path: Path) -> None:
-    assert return_edits(tmp_path) == ["code.py", "edited.txt", "new.txt"]
+    assert return_edits(tmp_path) == (["code.py", "edited.txt", "new.txt"], {})
     assert put_away.read("edited.txt") == EDIT
     assert put_away.read("new.txt") == "new\n"
     assert not (tmp_path / "code.py").exists()
     assert put_away.git("stash", "list") == ""
-    assert return_edits(tmp_path) == []
+    assert return_edits(tmp_path) == ([], {})
 
 
 @pytest.mark.parametrize("text", ["", "edited.txt as co", EDIT[:-3]], ids=["empty", "half", "most"])
 def test_half_written_file_is_completed(put_away: Repository, tmp_path: Path, text: str) -> None:
     put_away.write("edited.txt", text)
-    assert "edited.txt" in return_edits(tmp_path)
+    assert "edited.txt" in return_edits(tmp_path)[0]
     assert put_away.read("edited.txt") == EDIT
 
 
 def test_edits_since_the_kill_are_not_overwritten(put_away: Repository, tmp_path: Path) -> None:
     put_away.write("edited.txt", "edited again\n")
-    assert return_edits(tmp_path) == ["code.py", "new.txt"]
+    stays = (["code.py", "new.txt"], {"stash@{0}": ["edited.txt"]})
+    assert return_edits(tmp_path) == stays
     assert put_away.read("edited.txt") == "edited again\n"
+    assert "and edited" in put_away.git("stash", "show", "-p", "stash@{0}")
+    assert return_edits(tmp_path) == ([], stays[1]), "another reset keeps them, too"
+
+
+def test_entry_that_stays_is_named_as_git_names_it_afterwards(
+    put_away: Repository, tmp_path: Path
+) -> None:
+    put_away.git("reset", "--quiet", "--hard")
+    put_away.write("code.py", "of the experiment\n")
+    put_away.git("stash", "push", "--quiet", "--message", "dvc-exp:1:2:name")
+    put_away.write("edited.txt", "edited again\n")
+    assert return_edits(tmp_path)[1] == {"stash@{0}": ["edited.txt"]}
+    [line] = put_away.git("stash", "list").splitlines()
+    assert "dvc-exp" not in line
+
+
+def test_files_that_are_restored_anyway_need_no_stash(put_away: Repository, tmp_path: Path) -> None:
+    put_away.write("edited.txt", "edited again\n")
+    assert return_edits(tmp_path, ["edited.txt"])[1] == {}
+    assert put_away.git("stash", "list") == ""
+
+
+def test_untracked_files_in_the_stash_stay(repository: Repository, tmp_path: Path) -> None:
+    repository.write(".git/info/exclude", ".dvc/\n")
+    repository.write(".dvc/tmp/exps/rwlock", json.dumps({"write": {"workspace": {"pid": 1}}}))
+    repository.write("untracked.txt", "mine\n")
+    repository.git("stash", "push", "--quiet", "--include-untracked")
+    assert return_edits(tmp_path) == ([], {"stash@{0}": ["untracked.txt"]})
+    assert repository.git("stash", "list")
 
 
 def test_stash_of_the_user_stays(put_away: Repository, tmp_path: Path) -> None:
@@ -96,7 +126,7 @@ def test_stash_of_the_user_stays(put_away: Repository, tmp_path: Path) -> None:
     [line] = put_away.git("stash", "list").splitlines()
     assert put_away.git("stash", "show", "--name-only") == "params.yaml"
     (tmp_path / ".dvc/tmp/exps/rwlock").unlink()
-    assert return_edits(tmp_path) == []
+    assert return_edits(tmp_path) == ([], {})
     assert put_away.git("stash", "list") == line
 
 
@@ -106,7 +136,7 @@ def test_edits_in_an_unfinished_experiment_come_back(
     repository.write("edited.txt", EDIT)
     repository.git("update-ref", EDITED, repository.git("stash", "create"))
     repository.git("checkout", "--quiet", "edited.txt")
-    assert return_edits(tmp_path) == ["edited.txt"]
+    assert return_edits(tmp_path) == (["edited.txt"], {})
     assert repository.read("edited.txt") == EDIT
 
 
