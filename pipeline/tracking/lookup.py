@@ -1,11 +1,18 @@
 """Find runs by what a user may call them."""
 
+from contextlib import suppress
+from pathlib import Path
+
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from pipeline.config.composition import compose
+from pipeline.config.yaml_files import load_config
+from pipeline.system.errors import UserError
+from pipeline.tracking.names import registered_name
 from pipeline.tracking.store import has_store, mlflow_errors, use_store
 from pipeline.tracking.tags import MODEL_DIGEST
 
@@ -18,10 +25,12 @@ def runs_named(name: str) -> list[Run]:
     Args:
         name: the id of a run, its name, the alias of a registered model such as `champion`, or a
             model URI: `runs:/<id>/model`, `models:/<name>@<alias>`, `models:/<name>/<version>` or
-            `models:/<model id>`.
+            `models:/<model id>`. An alias that several models have means that of the workspace's
+            data.
 
     Raises:
-        UserError: when the store does not answer.
+        UserError: when the store does not answer, or several models have the alias and none is of
+            the workspace's data.
     """
     use_store()
     if not has_store():
@@ -87,14 +96,34 @@ def _runs_of_model(name: str) -> list[Run]:
 
 
 def _runs_with_alias(alias: str) -> list[Run]:
-    """The runs of the registered models that have a version with an alias."""
+    """The run of the registered model that has a version with an alias.
+
+    If several have one, it is the model of the workspace's data.
+    """
     client = MlflowClient()
+    models = [model for model in client.search_registered_models() if alias in model.aliases]
+    if len(models) > 1:
+        uris = ", ".join(f"models:/{model.name}@{alias}" for model in models)
+        own = _workspace_model()
+        models = [model for model in models if model.name == own]
+        if not models:
+            raise UserError(f"several models have the alias {alias!r}; name one: {uris}")
     return [
         run
-        for model in client.search_registered_models()
-        if alias in model.aliases
+        for model in models
         for run in _run_of_version(client.get_model_version(model.name, model.aliases[alias]))
     ]
+
+
+def _workspace_model() -> str:
+    """The name of the registered model of the workspace's data; "" if they are not known."""
+    for read in (
+        lambda: load_config(Path("composed.yaml")),
+        lambda: compose(params=Path("params.yaml")),
+    ):
+        with suppress(UserError):
+            return registered_name(read().data.name)
+    return ""
 
 
 def _run_of_version(version: ModelVersion) -> list[Run]:

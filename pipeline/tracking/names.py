@@ -1,4 +1,4 @@
-"""What a run is called, and the parameters that it shows."""
+"""What a run and a registered model are called, and the parameters that a run shows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -41,6 +41,11 @@ def _name(cfg: Config, changes: Mapping[str, Any]) -> str:
         values.pop(key, None)
     words = [first, *(pick for pick in picks if pick != first), describe_values(values)]
     return _shorten(" ".join(filter(None, words)))
+
+
+def registered_name(data: str) -> str:
+    """The name of the registered model of a data set: `mnist-classifier` of `mnist`."""
+    return f"{data.replace('_', '-')}-classifier"
 
 
 def trial_name(number: int, values: Mapping[str, str]) -> str:

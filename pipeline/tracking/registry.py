@@ -21,6 +21,7 @@ from pipeline.config.schema import Config
 from pipeline.evaluation.paired import Paired
 from pipeline.system.errors import UserError
 from pipeline.system.text import percent
+from pipeline.tracking.names import registered_name
 from pipeline.tracking.store import mlflow_errors
 from pipeline.tracking.tags import CLAIM, DATA_DIGEST
 
@@ -64,7 +65,7 @@ def update_champion(cfg: Config, run: Run, model_id: str, judge: Judge) -> str:
 
 def _update(cfg: Config, run: Run, model_id: str, judge: Judge) -> str:
     client, source = MlflowClient(), f"models:/{model_id}"
-    name = f"{cfg.data.name.replace('_', '-')}-classifier"
+    name = registered_name(cfg.data.name)
     settled = {v.version for v in _versions(client, name) if CLAIM not in v.tags}
     accuracy, digest = run.data.metrics["validation_accuracy"], run.data.tags[DATA_DIGEST]
     tags = {"validation_accuracy": repr(accuracy), DATA_DIGEST: digest, CLAIM: "not settled yet"}

@@ -4,6 +4,9 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
+from pipeline.config.composition import compose
+from pipeline.config.yaml_files import save_config
+from pipeline.system.errors import UserError
 from pipeline.tracking.lookup import run_names, runs_named, runs_of_file
 from pipeline.tracking.tags import MODEL_DIGEST
 
@@ -45,6 +48,42 @@ def test_run_has_many_names(run_id: str, name: str) -> None:
     model_id = str(version.source).removeprefix("models:/")
     [run] = runs_named(name.format(run=run_id, model=model_id))
     assert run.info.run_id == run_id
+
+
+@pytest.fixture
+def champions(tracked: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The run of the champion of each of two data sets, in an empty workspace."""
+    (tracked / "workspace").mkdir()
+    monkeypatch.chdir(tracked / "workspace")
+    runs = {}
+    for data in ("mnist", "mnist_sample"):
+        runs[data], model_id = log_run(data)
+        name = f"{data.replace('_', '-')}-classifier"
+        mlflow.register_model(f"models:/{model_id}", name)
+        MlflowClient().set_registered_model_alias(name, "champion", "1")
+    return runs
+
+
+@pytest.mark.parametrize("data", ["mnist", "mnist_sample"])
+@pytest.mark.parametrize("composed", [True, False])
+def test_alias_of_several_models_means_that_of_the_workspace(
+    champions: dict[str, str], data: str, composed: bool
+) -> None:
+    if composed:
+        save_config(compose([f"data={data}"]), Path("composed.yaml"))
+    else:
+        Path("params.yaml").write_text(f"data: {data}\n")
+    [run] = runs_named("champion")
+    assert run.info.run_id == champions[data]
+
+
+@pytest.mark.usefixtures("champions")
+@pytest.mark.parametrize("params", ["data: fashion_mnist\n", "data: ["])
+def test_alias_of_several_other_models_lists_their_uris(params: str) -> None:
+    Path("params.yaml").write_text(params)
+    uris = "models:/mnist-classifier@champion, models:/mnist-sample-classifier@champion"
+    with pytest.raises(UserError, match=f"several models have the alias 'champion'.*{uris}"):
+        runs_named("champion")
 
 
 @pytest.mark.usefixtures("run_id")
