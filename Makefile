@@ -156,8 +156,6 @@ $(if $(call asked,ui),$(if $(call number,$(PORT)),,$(error PORT must be a number
 	PORT=5001)))
 .PHONY: ui
 ui: $(READY)  ## browse the runs at the address that it prints: make ui [PORT=5001]
-	$(if $(shell (exec 3<>/dev/tcp/127.0.0.1/$(PORT)) 2> /dev/null && echo taken),$(error port $(PORT) is \
-		taken by another program: make ui PORT=$(shell echo $$(($(PORT) + 1)))))
 	@python -m pipeline.ui --port $(PORT)
 
 .PHONY: compare

@@ -8,12 +8,11 @@ alias is followed: with `models:/mnist-classifier@champion`, a new champion answ
 """
 
 import argparse
-import socket
 
 from pipeline.artifacts.loading import load_main
 from pipeline.config.paths import DEFAULT_MODEL
 from pipeline.system import cli
-from pipeline.system.errors import UserError
+from pipeline.system.port import authority, check_port
 
 _EVERY = 5.0  # seconds between two looks at an alias
 
@@ -21,16 +20,7 @@ _EVERY = 5.0  # seconds between two looks at an alias
 def main() -> None:
     """Serve until Ctrl-C or SIGTERM; requests that have begun are answered first."""
     arguments = _parse_arguments()
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((arguments.host, arguments.port))
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise UserError(
-                f"cannot listen on {arguments.host}:{arguments.port}: {reason}; name another port: "
-                f"--port {min(arguments.port + 1, 65535)}"
-            ) from None
+    check_port(arguments.host, arguments.port)
 
     import uvicorn
 
@@ -42,7 +32,7 @@ def main() -> None:
         from pipeline.artifacts.recorded import version_of
 
         models.follow(version_of, _EVERY)
-    address = f"http://{arguments.host}:{arguments.port}"
+    address = f"http://{authority(arguments.host, arguments.port)}"
     print(f"draw digits at {address}/, the API is described at {address}/docs", flush=True)
     try:
         uvicorn.run(

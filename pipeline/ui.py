@@ -22,6 +22,8 @@ import requests
 from pipeline.config.composition import compose
 from pipeline.system import cli
 from pipeline.system.errors import UserError
+from pipeline.system.port import check_port
+from pipeline.system.redaction import redact
 
 _SECONDS = 60  # until the server answers
 
@@ -45,6 +47,7 @@ def main() -> int:
     if store.startswith(("http://", "https://")):
         _show(f"{store}{fragment}")
         return 0
+    check_port("127.0.0.1", arguments.port)  # or another program would be taken for MLflow
     address = f"http://127.0.0.1:{arguments.port}"
     server = subprocess.Popen(
         [
@@ -82,15 +85,15 @@ def _wait(server: "subprocess.Popen[bytes]", address: str) -> None:
         if server.poll() is not None:
             raise UserError("MLflow's server has ended, see above")
         try:
-            requests.get(address, timeout=5)
+            requests.get(address, timeout=1)
             return
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             time.sleep(0.2)
     raise UserError(f"{address} does not answer after {_SECONDS} s")
 
 
 def _show(address: str) -> None:
-    print(f"the runs are at {address}", flush=True)
+    print(f"the runs are at {redact(address)}", flush=True)  # the store's may have a password
     if sys.stdout.isatty():
         webbrowser.open(address)
 

@@ -1,7 +1,6 @@
 """What `make` says to a user who mistypes. Nothing is installed or run."""
 
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
@@ -60,15 +59,6 @@ def test_studies_are_listed(folder: Path) -> None:
         (folder / ".sweeps" / name).mkdir(parents=True)
         (folder / ".sweeps" / name / "journal").touch()
     assert "there are: depth seeds" in make(folder, "promote").stderr
-
-
-def test_taken_port_is_one_line(folder: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        result = make(folder, "ui", f"PORT={port}")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.count("\n") == 1
-    assert f"port {port} is taken by another program: make ui PORT={port + 1}" in result.stderr
 
 
 @pytest.mark.parametrize(
