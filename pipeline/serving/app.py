@@ -37,7 +37,7 @@ from pipeline.serving.schema import (
 )
 from pipeline.system.errors import UserError, one_line
 
-_SECONDS = 20.0  # the longest time for one request
+_SECONDS = 20.0  # the longest time to answer a request, after its upload
 _FILES: dict[str, dict[str, str]] = {
     f"image/{name}": {} for name in ("png", "jpeg", "webp", "heic", "avif")
 }

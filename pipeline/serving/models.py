@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pipeline.artifacts.loading import Loaded
 from pipeline.system.colour import print_warning
-from pipeline.system.errors import UserError
+from pipeline.system.errors import UserError, one_line
 
 Load = Callable[[str], Loaded]
 Version = Callable[[str], str]
@@ -53,8 +53,8 @@ class Models:
                     continue
                 self.loaded[number] = replace(self._load(old.uri), version=version)
                 print(f"{old.uri} is version {version} now", file=sys.stderr)
-            except UserError as error:
-                print_warning(f"{old.uri} stays version {old.version}: {error}")
+            except (UserError, OSError) as error:  # OSError: a full disk, a lost network drive
+                print_warning(f"{old.uri} stays version {old.version}: {one_line(error)}")
 
     def stop(self) -> None:
         """Stop looking for new versions."""

@@ -5,13 +5,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
 from pillow_heif import from_pillow
 from selenium.webdriver import Chrome
@@ -20,8 +23,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+from pipeline.artifacts.keras_file import save_model
+from pipeline.artifacts.loading import load_main
+from pipeline.models import mlp
+from pipeline.serving.app import create_app
+from pipeline.serving.models import Models
 from tests.helpers.browser import chrome
 from tests.helpers.project import REPOSITORY, Project
+from tests.helpers.server import free_port
 
 pytestmark = pytest.mark.browser
 
@@ -115,6 +124,36 @@ def test_photo_is_answered_and_a_blank_one_refused(browser: Chrome, tmp_path: Pa
     opened.send_keys(str(tmp_path / "blank.png"))
     wait_for(browser, "said", "no digit is seen")
     assert text(browser, "digit") == ""
+
+
+@pytest.fixture
+def followed(tmp_path: Path) -> Iterator[tuple[Models, str]]:
+    """A model that has version 1, and the address of its server."""
+    path = tmp_path / "models/model.keras"
+    save_model(mlp((28, 28), 10, depth=1, width=5), path)
+    loaded = load_main(str(path))
+    models = Models(["models:/any@champion"], lambda uri: replace(loaded, uri=uri, version="1"))
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(create_app(models), port=port, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield models, f"http://127.0.0.1:{port}/"
+    server.should_exit = True
+    thread.join()
+
+
+def test_page_shows_the_version_that_answers(followed: tuple[Models, str], tmp_path: Path) -> None:
+    models, address = followed
+    with chrome(1200, tmp_path / "profile") as browser:
+        browser.get(address)
+        sheet = browser.find_element(By.ID, "paper")
+        for version in ("1", "2"):
+            models.refresh(lambda _, version=version: version)  # type: ignore[misc]
+            sheet.send_keys(Keys.ESCAPE, *[Keys.ARROW_UP] * 14, " ", *[Keys.ARROW_DOWN] * 28)
+            WebDriverWait(browser, 20).until(lambda _: text(browser, "digit"))
+            assert f"version {version}" in text(browser, "models")
 
 
 def test_help_and_taken_port_are_lines(address: str) -> None:

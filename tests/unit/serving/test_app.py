@@ -1,6 +1,7 @@
 """The server's addresses, asked as a client would, and with whatever its OpenAPI page allows."""
 
 import base64
+import errno
 import io
 import threading
 from collections.abc import Iterator
@@ -179,6 +180,23 @@ def test_new_version_answers_without_a_lost_request(model: Path, seven: bytes) -
         stop.set()
         assert [future.result() for future in asked] == [{200}, {200}]
     assert len(loads) == 6
+
+
+def test_versions_are_looked_up_again_after_a_full_disk(model: Path) -> None:
+    looks: list[str] = []
+    second = threading.Event()
+
+    def version_of(uri: str) -> str:
+        looks.append(uri)
+        if len(looks) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        second.set()
+        return ""
+
+    served = Models([str(model)], load_main)
+    served.follow(version_of, 0.01)
+    assert second.wait(10)
+    served.stop()
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/base64", "/predict/pixels", "/health"])
