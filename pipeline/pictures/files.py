@@ -1,6 +1,7 @@
 """Read picture files: as colours in which a digit is looked for, or as they are."""
 
 import math
+import os
 import stat
 import warnings
 from collections.abc import Callable
@@ -79,8 +80,10 @@ def _read(source: Path | BinaryIO, name: str, convert: Callable[[Image.Image], T
     """Open a file, check its size, and convert its first frame."""
     name = name or (display_name(source) if isinstance(source, Path) else "the picture")
     try:
-        # Reading a pipe or a device may never end.
-        if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
+        if isinstance(source, Path) and not stat.S_ISREG(mode := source.stat().st_mode):
+            if stat.S_ISDIR(mode):
+                os.scandir(source).close()  # raises why a folder cannot be listed
+            # Reading a pipe or a device may never end.
             raise UserError(f"{name}: not an image: not a regular file")
         with (
             warnings.catch_warnings(action="ignore"),  # a file is either read or refused

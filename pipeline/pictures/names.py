@@ -19,13 +19,14 @@ def picture_files(names: Iterable[str]) -> Iterator[Path]:
     Args:
         names: each is a file; a folder, which stands for the pictures in it and its folders, in
             alphabetical order; a pattern such as `scans/*.png`; or `-`, which stands for names on
-            stdin, one a line. A name that stands for nothing is taken for a file.
+            stdin, one a line. A name that stands for nothing, and a folder that cannot be listed,
+            are taken for files: `read_picture` says what is wrong with them.
     """
     for name in names:
         if name == STDIN:
             lines = (os.fsdecode(line) for line in sys.stdin.buffer)
             yield from picture_files(text for line in lines if (text := line.rstrip("\r\n")))
-        elif Path(name).is_dir():
+        elif os.path.isdir(name):  # noqa: PTH112  # `Path.is_dir` raises where it may not look
             yield from _in_folder(Path(name))
         elif glob.has_magic(name) and not os.path.lexists(name):
             found = sorted(glob.iglob(name, recursive=True))  # noqa: PTH207  # may be absolute
@@ -36,10 +37,17 @@ def picture_files(names: Iterable[str]) -> Iterator[Path]:
 
 def _in_folder(folder: Path) -> Iterator[Path]:
     """The pictures below a folder. Hidden files and folders are left out."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        yield folder
+        return
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.name.startswith("."):
             continue
-        if path.is_dir() and not path.is_symlink():
+        if entry.is_dir(follow_symlinks=False):
             yield from _in_folder(path)
         elif path.suffix.lower() in SUFFIXES:
             yield path

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipeline.models import mlp
 from tests.helpers import memory
 from tests.helpers.commands import assert_error, assert_help, assert_usage_error
 from tests.helpers.pictures import DIGIT, save_image, write_digit
+from tests.helpers.privileges import drop_privileges
 from tests.helpers.project import REPOSITORY
 
 
@@ -27,9 +29,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def predict(model: Path, *paths: Path | bytes | str) -> subprocess.CompletedProcess[str]:
+def predict(
+    model: Path, *paths: Path | bytes | str, before: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipeline.predict", "--model", model, *paths]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, check=False, preexec_fn=before
+    )
 
 
 @pytest.mark.slow
@@ -97,6 +103,33 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = np.zeros((10, 28, 28), np.uint8)
     export_forms(load_model(path), path, images, path.parents[1] / "exports")
     return path
+
+
+@pytest.mark.slow
+def test_what_may_not_be_read_is_refused_and_the_rest_is_answered(
+    tmp_path: Path, forms: Path
+) -> None:
+    """A folder without permission, one whose files may only be listed, and a file in the first."""
+    folders = {"closed": 0o000, "listed": 0o400, "open": 0o700}
+    for name in folders:
+        (tmp_path / name / "deep").mkdir(parents=True)
+        write_digit(tmp_path / name / "deep/7.png", 7)
+        write_digit(tmp_path / name / "7.png", 7)
+    for name, mode in folders.items():
+        (tmp_path / name).chmod(mode)
+    inside = tmp_path / "closed/deep"
+    result = predict(forms, inside, tmp_path, before=drop_privileges)
+    for name in folders:
+        (tmp_path / name).chmod(0o700)
+    assert result.returncode == 1
+    answered = [line.split("\t")[0] for line in result.stdout.splitlines()]
+    assert answered == [f"{tmp_path}/open/7.png", f"{tmp_path}/open/deep/7.png"]
+    refused = [line.split(": ")[1:] for line in result.stderr.splitlines()]
+    assert [names[0] for names in refused] == [
+        str(inside),
+        *(f"{tmp_path}/{name}" for name in ("closed", "listed/7.png", "listed/deep")),
+    ]
+    assert {parts[-1] for parts in refused} == {"Permission denied"}
 
 
 @pytest.mark.slow
