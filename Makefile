@@ -232,10 +232,10 @@ lock: $(READY)  ## update the locks from pyproject.toml
 			--custom-compile-command "make lock" --output-file $$file || exit; \
 	done
 
-# In a terminal it asks before it removes anything.
+# In a terminal it asks before it removes anything. YES=0 means no; so does DRY_RUN=0.
 .PHONY: gc
 gc: $(READY)  ## remove what nothing names any more, after listing it: make gc [DRY_RUN=1 | YES=1]
-	@python -m pipeline.gc $(if $(DRY_RUN),--dry-run) $(if $(YES),--yes)
+	@python -m pipeline.gc $(if $(filter-out 0 n no false,$(DRY_RUN)),--dry-run) $(if $(filter 1 y yes true,$(YES)),--yes)
 
 .PHONY: clean
 clean:  ## remove the files that the pipeline made; keep the MLflow store, DVC's cache and .venv

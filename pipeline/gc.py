@@ -2,8 +2,8 @@
 
 That is: runs, logged models and experiments that were deleted in MLflow, with their artifacts;
 checkpoints that no training resumes; data that no sweep uses; what killed commands left. Everything
-stays that a registered model, an experiment of DVC, a branch, a tag or a running process uses. In a
-terminal, the command asks before it removes anything.
+stays that a registered model, an experiment of DVC, a branch, a tag or a running process uses, and
+each logged model that never had a run. In a terminal, the command asks before it removes anything.
 
 Examples:
     python -m pipeline.gc --dry-run    # only list
@@ -47,7 +47,7 @@ def main() -> int:
     if arguments.dry_run or not items:
         return 0
     if not arguments.yes and sys.stdin.isatty():
-        if input("Remove all of it? [y/N] ").strip().lower() not in ("y", "yes"):
+        if not _is_wanted():
             print("nothing was removed")
             return 0
         # Meanwhile, a run may have been restored or a training started.
@@ -57,6 +57,14 @@ def main() -> int:
         return 1
     print(f"removed: {len(items)}, {show_size(sum(item.size for item in items))}")
     return 0
+
+
+def _is_wanted() -> bool:
+    """Ask. Ctrl-D, which ends the input, means no."""
+    try:
+        return input("Remove all of it? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _print_list(items: list[Item], notes: list[str]) -> None:

@@ -1,10 +1,13 @@
 """Which processes work in the project, and so use files that look like garbage."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
+from pipeline.system.process import all_words, processes_in
+
+# These write no checkpoints, no data of sweeps and, except in build/, no files in the project.
+_ONLY_LOOK = {f"pipeline.{name}" for name in ("compare", "predict", "publish", "serve", "ui")}
 _WORKERS = ("multiprocessing.spawn", "--multiprocessing-fork")  # of a sweep
 
 
@@ -17,27 +20,27 @@ def working_processes(root: Path) -> list[str]:
     ignored = {own.pid, *(parent.pid for parent in own.parents())}
     return sorted(
         f"{_shown(words)} ({process.pid})"
-        for process, words in _inside(root)
-        if process.pid not in ignored and _works(words)
+        for process, words, _ in processes_in(root)
+        if process.pid not in ignored and _works(process, words)
     )
 
 
-def _inside(root: Path) -> Iterator[tuple[psutil.Process, list[str]]]:
-    """Each process in the project's folder or below it, with the words of its command."""
-    for process in psutil.process_iter(["cmdline", "cwd"]):
-        words, cwd = process.info["cmdline"], process.info["cwd"]
-        if words and cwd and Path(cwd).is_relative_to(root):
-            yield process, words
-
-
-def _works(words: list[str]) -> bool:
-    # A shell has a stage's command in one word.
-    every = " ".join(words).split()
+def _works(process: psutil.Process, words: list[str]) -> bool:
+    ours = {word for word in all_words(words) if word.startswith("pipeline.")}
     return (
         "dvc" in [Path(word).name for word in words[:3]]
-        or any(word.startswith("pipeline.") for word in every)
-        or any(mark in word for word in words for mark in _WORKERS)
+        or not ours <= _ONLY_LOOK
+        or (any(mark in word for word in words for mark in _WORKERS) and not _serves(process))
     )
+
+
+def _serves(process: psutil.Process) -> bool:
+    """Whether a process was started by a web server, such as that of `mlflow ui`."""
+    try:
+        parent = process.parent()
+        return parent is not None and "uvicorn" in parent.cmdline()
+    except psutil.Error:  # the parent has ended, or is another user's
+        return False
 
 
 def _shown(words: list[str]) -> str:

@@ -69,15 +69,23 @@ class Rows:
 
     @cached_property
     def garbage_models(self) -> set[str]:
-        """The logged models that are deleted, have no run, or whose run ended before they did."""
+        """The logged models that are deleted, whose run has gone, or which it left incomplete.
+
+        One that never had a run is a user's own: nobody knows whether it is still being written.
+        """
         runs = self.runs.keys() - self.garbage_runs
         return {
             key
             for key, model in self.models.items()
             if key not in self.used and model["source_run_id"] not in self.alive
             if model["lifecycle_stage"] == "deleted"
-            or model["source_run_id"] not in runs
-            or model["status"] != LoggedModelStatus.READY.to_int()
+            or (
+                model["source_run_id"]
+                and (
+                    model["source_run_id"] not in runs
+                    or model["status"] != LoggedModelStatus.READY.to_int()
+                )
+            )
             if self.folder(key)
         }
 

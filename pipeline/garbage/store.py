@@ -21,7 +21,7 @@ from pipeline.system.errors import UserError, one_line
 from pipeline.tracking.store import mlflow_errors, store_lock
 
 RUNS = "runs deleted in MLflow"
-MODELS = "logged models without a run, deleted or unfinished"
+MODELS = "logged models that are deleted, or whose run has gone or left them unfinished"
 EXPERIMENTS = "experiments deleted in MLflow"
 ARTIFACTS = "artifacts of no run and no logged model"
 _BATCH = 500  # ids for one `mlflow gc`, as the length of a command line is limited

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from pipeline.garbage.items import Item, file_item, half_removed
 from pipeline.system.files import TEMPORARY
+from pipeline.system.process import processes_in
 
 KIND = "what killed commands left"
 _EXPERIMENTS = (Path(".dvc/tmp/exps"), Path(".dvc/tmp/exps/standalone"))
 # Where `atomic_write` leaves a file when its process is killed.
-_WRITTEN = ("build", "conf", "data", "models", "reports", ".checkpoints", ".sweeps")
-_DAY = 24 * 3600  # longer than a command needs its folder in the temporary folder of the system
+_WRITTEN = ("conf", "data", "models", "reports", ".checkpoints", ".sweeps")
+_BUILD = "build"  # where programs write that only look, so that they may be running
+_DAY = 24 * 3600  # longer than such a program needs a temporary file or folder
 
 
 def temporary_garbage(root: Path) -> Iterator[Item]:
@@ -28,8 +30,11 @@ def temporary_garbage(root: Path) -> Iterator[Item]:
     for path in [*root.glob(".*.part"), *_parts(root)]:
         if path.is_file() or path.is_symlink():
             yield file_item(KIND, path, root)
-    for path in sorted(Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*")):
-        if _is_old(path):
+    build = root / _BUILD
+    shared = [*build.rglob(".*.part"), *build.glob(f"{TEMPORARY}*")]
+    shared += Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*")
+    for path in sorted(shared):
+        if _is_old(path) and not any(processes_in(path)):
             yield file_item(KIND, path, root)
     yield from half_removed([root / parent for parent in _EXPERIMENTS], root)
 
@@ -39,7 +44,7 @@ def _parts(root: Path) -> list[Path]:
 
 
 def _is_old(path: Path) -> bool:
-    """Whether a folder in the system's temporary folder is this user's, and a day old."""
+    """Whether a file or folder is this user's, and a day old."""
     try:
         status = path.lstat()
     except FileNotFoundError:  # its command has ended

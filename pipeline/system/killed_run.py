@@ -14,10 +14,9 @@ from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 
-import psutil
-
 from pipeline.system.errors import UserError
 from pipeline.system.git import ask_git, file_content, file_names, git, reflog
+from pipeline.system.process import all_words, processes_in
 
 # What DVC makes for an experiment, and removes when it ends.
 _ARGUMENTS = ".dvc/tmp/repro.dat"
@@ -40,15 +39,16 @@ def check_processes(folder: Path, modules: Collection[str]) -> bool:
         UserError: when a process may be changing the workspace.
     """
     elsewhere = False
-    for number, words, cwd in _processes(folder):
+    for process, words, cwd in processes_in(folder):
         dvc = "dvc" in [Path(word).name for word in words[:3]]
         elsewhere |= dvc
         changes = dvc and not {"repro", "run", "checkout"}.isdisjoint(words)
-        # DVC starts a stage by a shell, which has the stage's command in one word.
-        changes |= not set(modules).isdisjoint(" ".join(words).split())
+        changes |= not set(modules).isdisjoint(all_words(words))
         if cwd == folder and changes:
             name = " ".join([Path(words[0]).name, *words[1:]])
-            raise UserError(f"still running: {name}; wait for it, or end it with `kill {number}`")
+            raise UserError(
+                f"still running: {name}; wait for it, or end it with `kill {process.pid}`"
+            )
     return elsewhere
 
 
@@ -65,10 +65,12 @@ def remove_git_locks(folder: Path) -> None:
     if not (locks := [*inside.glob("*.lock"), *inside.glob("refs/**/*.lock")]):
         return
     time.sleep(1)  # a running process holds a lock for a moment only
-    for number, words, _ in _processes(folder):
+    for process, words, _ in processes_in(folder):
         if Path(words[0]).name == "git":
             name = " ".join(words)
-            raise UserError(f"still running: {name}; wait for it, or end it with `kill {number}`")
+            raise UserError(
+                f"still running: {name}; wait for it, or end it with `kill {process.pid}`"
+            )
     for lock in locks:
         lock.unlink(missing_ok=True)
 
@@ -170,16 +172,6 @@ def end_lost_experiments() -> list[str]:
     if lost := re.findall(r"^([0-9a-f]{7}) .*\bRunning *$", status, flags=re.M):
         subprocess.run([*queue, "kill", *lost], capture_output=True, check=False)
     return lost
-
-
-def _processes(folder: Path) -> list[tuple[int, list[str], Path]]:
-    """The number, command line and working directory of each process in a folder or below it."""
-    found = []
-    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
-        words, cwd = process.info["cmdline"], process.info["cwd"]
-        if words and cwd and Path(cwd).is_relative_to(folder):
-            found.append((process.info["pid"], words, Path(cwd)))
-    return found
 
 
 def _locked_since() -> int:

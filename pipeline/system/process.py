@@ -1,4 +1,4 @@
-"""Identify a process, so that others can tell whether it is still running.
+"""Identify a process, so that others can tell whether it is still running; find those of a folder.
 
 Process ids are reused, and each container may have its own. So an identity also has the host, the
 boot of the machine, the namespace of process ids, and the time when the process started.
@@ -6,7 +6,7 @@ boot of the machine, the namespace of process ids, and the time when the process
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 
@@ -55,6 +55,26 @@ def is_alive(identity: Mapping[str, str]) -> bool:
         return not dead and _started(process) == identity["process.started"]
     except psutil.NoSuchProcess:
         return False
+
+
+def processes_in(folder: Path) -> Iterator[tuple[psutil.Process, list[str], Path]]:
+    """Each process whose working directory is a folder or is below it.
+
+    Args:
+        folder: an absolute path without links.
+
+    Returns:
+        The process, the words of its command, and its working directory.
+    """
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        words, cwd = process.info["cmdline"], process.info["cwd"]
+        if words and cwd and Path(cwd).is_relative_to(folder):
+            yield process, words, Path(cwd)
+
+
+def all_words(command: list[str]) -> list[str]:
+    """The words of a command. DVC starts a stage by a shell, which has its command in one word."""
+    return " ".join(command).split()
 
 
 def _started(process: psutil.Process) -> str:

@@ -73,7 +73,8 @@ def test_list_comes_first(root: Path) -> None:
 
 
 def test_terminal_is_asked(root: Path) -> None:
-    assert answer(root, "\n").endswith("Remove all of it? [y/N] nothing was removed\n")
+    for no in ("\n", "\x04"):  # Enter and Ctrl-D
+        assert answer(root, no).endswith("Remove all of it? [y/N] nothing was removed\n")
     assert (root / ".checkpoints/a").exists()
     assert answer(root, "y\n").endswith("removed: 1, 1.5 kB\n")
     assert not (root / ".checkpoints/a").exists()

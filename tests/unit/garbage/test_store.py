@@ -129,7 +129,7 @@ def test_initial_model_stays(tracked: Path, tmp_path: Path, find: Find, where: s
     assert MODELS not in kept
 
 
-def test_models_without_a_run_and_unfinished_ones_go(
+def test_deleted_and_unfinished_models_go_and_those_without_a_run_stay(
     tracked: Path, tmp_path: Path, find: Find
 ) -> None:
     ended, killed = make_run(), make_run("KILLED")
@@ -139,6 +139,8 @@ def test_models_without_a_run_and_unfinished_ones_go(
     make_model(tmp_path / "m", ended)
     make_model(tmp_path / "m", alive, status=None)
     make_model(tmp_path / "m", elsewhere, status=None)
+    make_model(tmp_path / "m", None)
+    make_model(tmp_path / "m", None, status=None)
     garbage = [
         make_model(tmp_path / "m", None),
         make_model(tmp_path / "m", killed, status=None),
@@ -146,11 +148,12 @@ def test_models_without_a_run_and_unfinished_ones_go(
         make_model(tmp_path / "m", ended, status="FAILED"),
         make_model(tmp_path / "m", ended),
     ]
-    MlflowClient().delete_logged_model(garbage[-1].model_id)
+    for model in (garbage[0], garbage[-1]):
+        MlflowClient().delete_logged_model(model.model_id)
     assert listed(find()) == {(MODELS, model.model_id, 200) for model in garbage}
     remove(find(), tracked)
     assert find() == []
-    assert len(list((tracked / "mlruns/models").iterdir())) == 3
+    assert len(list((tracked / "mlruns/models").iterdir())) == 5
 
 
 def test_deleted_run_of_a_live_process_stays(tracked: Path, find: Find) -> None:
@@ -250,8 +253,11 @@ def test_model_that_was_registered_after_the_list_stays(
     tracked: Path, tmp_path: Path, find: Find
 ) -> None:
     """The list may be old, because a person has read it."""
-    model = make_model(tmp_path / "m", None)
+    run = make_run()
+    model = make_model(tmp_path / "m", run)
+    MlflowClient().delete_run(run)
     items = find()
+    assert MODELS in {item.kind for item in items}
     mlflow.register_model(f"models:/{model.model_id}", "digits-classifier")
     remove(items, tracked)
     assert MlflowClient().get_logged_model(model.model_id)
