@@ -14,6 +14,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from pipeline.system import cli
+from pipeline.system.files import TEMPORARY
 
 
 def main() -> int:
@@ -33,9 +34,11 @@ def main() -> int:
     from pipeline.reproduction.recorded import find_recorded
     from pipeline.reproduction.stages import run_stages, stage_commands
 
-    with tempfile.TemporaryDirectory() as recorded_files, tempfile.TemporaryDirectory() as clean:
-        folder = Path(clean).resolve()
-        recorded = find_recorded(name, Path(recorded_files))
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as temporary:
+        files, folder = (Path(temporary).resolve() / name for name in ("recorded", "clean"))
+        for each in (files, folder):
+            each.mkdir()
+        recorded = find_recorded(name, files)
         write_code(recorded, folder)
         tools = tools_for(recorded, folder)
         last = "" if recorded.model_digest else "train"

@@ -6,6 +6,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.config.paths import DEFAULT_MODEL
+from pipeline.forms.predictor import EXPORTS
 from pipeline.reproduction.recorded import Recorded
 from pipeline.system.files import sha256
 from pipeline.training.history import COLUMNS
@@ -36,7 +37,8 @@ def compare_files(recorded: Recorded, folder: Path) -> dict[str, bool]:
     history = recorded.files / "history.csv"
     if history.is_file():
         same["models/history.csv"] = _digest(history) == _digest(folder / "models/history.csv")
-    for path in sorted((recorded.files / "reports").rglob("*")):
+    logged = [path for kind in ("reports", EXPORTS) for path in (recorded.files / kind).rglob("*")]
+    for path in sorted(logged):
         if path.is_file():
             name = path.relative_to(recorded.files).as_posix()
             same[name] = _digest(path) == _digest(folder / name)

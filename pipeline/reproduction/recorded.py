@@ -16,6 +16,7 @@ from pipeline.tracking.lookup import run_names, runs_named
 from pipeline.tracking.run import COMPOSED
 from pipeline.tracking.store import mlflow_errors
 from pipeline.tracking.tags import INIT_DIGEST, MODEL_DIGEST, PARENT_RUN
+from pipeline.training.history import COLUMNS
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def find_recorded(name: str, folder: Path) -> Recorded:
         folder: where to put the artifacts.
 
     Raises:
-        UserError: when there is no such run, there are several, or it is not a training.
+        UserError: when there is no such run, there are several, it is not a training, or it ended
+            before its first epoch.
     """
     runs = runs_named(name)
     if not runs:
@@ -91,6 +93,8 @@ def find_recorded(name: str, folder: Path) -> Recorded:
         )
     config = read_yaml(files / COMPOSED, "")
     found = Recorded(run, config, files, patch if _has_content(patch) else None)
+    if not found.model_digest and run.data.metrics.keys().isdisjoint(COLUMNS):
+        raise UserError(f"run {name} ended before its first epoch: there is nothing to compare")
     if not found.commit:
         raise UserError(f"run {name} has no commit: it was not started in a git repository")
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.system.errors import UserError, one_line
+from pipeline.system.files import TEMPORARY
 
 
 class Entry(NamedTuple):
@@ -72,7 +73,7 @@ def patch_of(names: Sequence[str]) -> bytes:
     Args:
         names: paths below the working directory, to which those in the patch are relative.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         # In a copy of the index, so that git shows new files and the user's index stays as it is.
         index = Path(folder) / "index"
         own = Path(git("rev-parse", "--absolute-git-dir")) / "index"

@@ -6,6 +6,7 @@ from pathlib import Path
 import mlflow
 
 from pipeline.config.stages import input_folders, output_paths
+from pipeline.system.files import TEMPORARY
 from pipeline.system.git import ask_git, file_names, patch_of
 from pipeline.tracking.store import set_tags
 
@@ -63,7 +64,7 @@ def log_changes(run_id: str, replace: bool = False) -> None:
     patch, left_out = uncommitted_patch()
     client = mlflow.MlflowClient()
     if patch or replace:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
             path = Path(folder) / PATCH
             path.write_bytes(patch)
             client.log_artifact(run_id, str(path))

@@ -1,16 +1,18 @@
 """What the command does is tested in tests/system; here is what it refuses."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from pipeline.reproduction.clean_folder import tools_for, write_configuration
+from pipeline.reproduction.differences import compare_files
 from pipeline.reproduction.recorded import Recorded, find_recorded
 from pipeline.system.errors import UserError
 from pipeline.tracking.changes import LEFT_OUT
 from pipeline.tracking.run import COMPOSED
-from pipeline.tracking.tags import INIT_DIGEST, PARENT_RUN
+from pipeline.tracking.tags import INIT_DIGEST, MODEL_DIGEST, PARENT_RUN
 from tests.helpers.commands import assert_help, assert_usage_error
 
 COMMIT = {"mlflow.source.git.commit": "a" * 40}
@@ -20,6 +22,7 @@ def log_run(name: str, *artifacts: str, **tags: str) -> str:
     """A run with small artifacts; its configuration has one epoch and no number of threads."""
     client = MlflowClient()
     run_id = client.create_run("1", run_name=name, tags={**tags, "threads": "3"}).info.run_id
+    client.log_metric(run_id, "val_loss", 0.5, step=1)
     for artifact in artifacts:
         client.log_text(run_id, "train: {epochs: 1, threads: null, init_from: null}", artifact)
     return str(run_id)
@@ -48,6 +51,32 @@ def test_run_that_cannot_be_reproduced_is_one_line(tmp_path: Path) -> None:
         (tmp_path / str(number)).mkdir()
         with pytest.raises(UserError, match=f"^{reason}"):
             find_recorded(name, tmp_path / str(number))
+
+
+@pytest.mark.usefixtures("tracked")
+def test_run_without_an_epoch_is_refused_before_it_trains(tmp_path: Path) -> None:
+    client = MlflowClient()
+    run_id = client.create_run("1", run_name="killed", tags=COMMIT).info.run_id
+    client.log_text(run_id, "train: {epochs: 1}", COMPOSED)
+    with pytest.raises(UserError, match="run killed ended before its first epoch"):
+        find_recorded("killed", tmp_path)
+
+
+@pytest.mark.usefixtures("tracked")
+def test_every_file_of_a_run_is_compared(tmp_path: Path) -> None:
+    names = ["reports/a.png", "exports/model.onnx", "exports/deep/same.bin"]
+    run_id = log_run("a run", COMPOSED, *names, **COMMIT, **{MODEL_DIGEST: "d16e57"})
+    (tmp_path / "files").mkdir()
+    recorded = find_recorded(run_id, tmp_path / "files")
+    clean = tmp_path / "clean"
+    shutil.copytree(recorded.files, clean)
+    (clean / "exports/model.onnx").write_text("other")
+    assert compare_files(recorded, clean) == {
+        "models/model.keras": False,
+        "reports/a.png": True,
+        "exports/model.onnx": False,
+        "exports/deep/same.bin": True,
+    }
 
 
 @pytest.mark.usefixtures("tracked")

@@ -47,7 +47,7 @@ def test_run_is_made_again(project: Project) -> None:
     assert "changes that were not committed: params.yaml, pipeline/models.py\n" in output
     lines = output.splitlines()
     assert "same: models/model.keras" in lines
-    assert lines[-1] == "16 of 16 are the same to the last bit"
+    assert lines[-1] == "24 of 24 are the same to the last bit"
     assert project.run("git", "status", "--porcelain", "params.yaml", "pipeline") == ""
     assert project.runs() == 1, "the new run is in a store of its own"
 
@@ -57,7 +57,7 @@ def test_differences_are_named(project: Project) -> None:
     project.python(EDIT_RUN + "print()")
     output = project.run("python", "-m", "pipeline.reproduce", "champion", status=1)
     assert "differs: reports/confusion.png" in output
-    assert "15 of 16 are the same to the last bit" in output
+    assert "23 of 24 are the same to the last bit" in output
     assert "\ncpu: a processor of another machine in the run, " in output
 
 

@@ -1,10 +1,12 @@
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from pipeline.config.paths import REPOSITORY
 from pipeline.garbage.temporary import temporary_garbage
 
 
@@ -36,3 +38,9 @@ def test_what_killed_commands_left_goes(tmp_path: Path, monkeypatch: pytest.Monk
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     assert files == {*kept}
     assert {path.name for path in system.iterdir()} == {"mnist-pipeline-new", "tmpold"}
+
+
+def test_every_temporary_folder_has_a_name_that_is_found() -> None:
+    made = re.compile(r"(?:TemporaryDirectory|mkdtemp)\((?!prefix=TEMPORARY)")
+    files = (REPOSITORY / "pipeline").rglob("*.py")
+    assert [path for path in files if made.search(path.read_text("utf-8"))] == []
