@@ -1,4 +1,4 @@
-"""Write a web site of all runs of the store: a leaderboard, and the report page of each run.
+"""Write a web site of all evaluated runs of the experiment: a leaderboard, and their report pages.
 
 Examples:
     python -m pipeline.publish          # into build/site/: open index.html, or upload the folder

@@ -61,7 +61,7 @@ def _write_run(run: Run, site: Path) -> dict[str, Any]:
     target = site / link
     target.parent.mkdir(parents=True)
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
             path = mlflow.artifacts.download_artifacts(
                 run_id=run.info.run_id, artifact_path=REPORT, dst_path=folder
             )
@@ -70,13 +70,14 @@ def _write_run(run: Run, site: Path) -> dict[str, Any]:
         link = ""  # a run of an older revision has no such page
     metrics, tags = run.data.metrics, run.data.tags
     began = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
-    seconds = metrics.get("fit_seconds")
+    # A run of another program may have the test accuracy alone.
+    validation, seconds = metrics.get("validation_accuracy"), metrics.get("fit_seconds")
     return {
         "name": run.info.run_name,
         "link": link,
         "network": tags.get(NETWORK, ""),
         "test": percent(metrics["test_accuracy"]),
-        "validation": percent(metrics["validation_accuracy"]),
+        "validation": "" if validation is None else percent(validation),
         "parameters": f"{metrics['parameters']:,.0f}" if "parameters" in metrics else "",
         "seconds": f"{seconds:.0f} s" if seconds else "",
         "date": f"{began:%Y-%m-%d}",

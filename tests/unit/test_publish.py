@@ -26,6 +26,17 @@ def test_help_says_what_is_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tracked")
+def test_run_of_another_program_has_blank_cells(tmp_path: Path) -> None:
+    client = MlflowClient()
+    experiment = mlflow.get_experiment_by_name("digits")
+    assert experiment
+    run = client.create_run(experiment.experiment_id, run_name="foreign").info.run_id
+    client.log_metric(run, "test_accuracy", 0.25)
+    assert write_site("digits", tmp_path / "site") == 1
+    assert "<td>25.00 %</td><td></td>" in (tmp_path / "site/index.html").read_text()
+
+
+@pytest.mark.usefixtures("tracked")
 def test_site_has_the_best_run_first_and_its_report(tmp_path: Path) -> None:
     old = log_run("<old>", 0.5)
     new = log_run("new", 0.75, "a report")
