@@ -20,14 +20,12 @@ class Found:
     Attributes:
         value: the value, as text; several are joined by commas.
         trials: how many trials have it.
-        failed: how many of them failed, as a training does whose loss is infinite.
         rest: what else the best trial has that others have not.
         history: the epochs of the best trial; empty if all failed.
     """
 
     value: str
     trials: int
-    failed: int
     rest: str
     history: list[Row]
 
@@ -54,15 +52,13 @@ def run_lesson(lesson: Lesson) -> list[Found]:
         groups.setdefault(", ".join(shown), []).append((values, history))
     found = []
     for value, trials in groups.items():
-        complete = [(values, history) for values, history in trials if history]
+        complete = [trial for trial in trials if trial[1]]
         values, history = max(
             complete, key=lambda pair: best_epoch(pair[1])["val_accuracy"], default=({}, [])
         )
         rest = searched - {*lesson.compared}
         shown = [short_override(f"{key}={values[key]}") for key in sorted(rest & values.keys())]
-        found.append(
-            Found(value, len(trials), len(trials) - len(complete), " ".join(shown), history)
-        )
+        found.append(Found(value, len(trials), " ".join(shown), history))
     return sorted(found, key=lambda each: _order(each.value))
 
 

@@ -56,7 +56,7 @@ def test_page_without_a_place_for_the_results_is_one_line() -> None:
 
 def test_failed_value_is_said_and_not_drawn() -> None:
     lesson = find_lesson("learning_rates")
-    found = [Found("0.1", 1, 0, "", [row(1, 0.5), row(2, 0.25)]), Found("10.0", 1, 1, "", [])]
+    found = [Found("0.1", 1, "", [row(1, 0.5), row(2, 0.25)]), Found("10.0", 1, "", [])]
     results = {lesson.name: {"rows": [{"value": "10.0", "trials": 1, "rest": ""}], "machine": "m"}}
     assert "all failed" in with_results(lesson, lesson.page.read_text(), results)
     figure = draw_lesson(lesson, found)
@@ -70,9 +70,7 @@ def test_failed_value_is_said_and_not_drawn() -> None:
 
 def test_small_difference_looks_small() -> None:
     """Two accuracies of 0.9452 and 0.9458 were drawn at the bottom and at the top."""
-    found = [
-        Found(value, 1, 0, "", [row(1, loss)]) for value, loss in (("a", 0.0548), ("b", 0.0542))
-    ]
+    found = [Found(value, 1, "", [row(1, loss)]) for value, loss in (("a", 0.0548), ("b", 0.0542))]
     low, high = draw_lesson(find_lesson("bias"), found).axes[2].get_ylim()
     assert high - low == pytest.approx(0.01)
     assert low < 0.9452 < 0.9458 < high
