@@ -238,6 +238,6 @@ gc: $(READY)  ## remove what nothing names any more, after listing it: make gc [
 	@python -m pipeline.gc $(if $(filter-out 0 n no false,$(DRY_RUN)),--dry-run) $(if $(filter 1 y yes true,$(YES)),--yes)
 
 .PHONY: clean
-clean:  ## remove the files that the pipeline made; keep the MLflow store, DVC's cache and .venv
+clean:  ## remove the results and what tools left; keep runs, sweeps, checkpoints, DVC's cache and .venv
 	git clean -qfdX models reports  # keeps the metrics, which are in git
-	rm -rf composed.yaml data dvc_plots build .coverage .mypy_cache .import_linter_cache .pytest_cache .ruff_cache .hypothesis .fuzz
+	rm -rf composed.yaml data exports dvc_plots build .coverage .mypy_cache .import_linter_cache .pytest_cache .ruff_cache .hypothesis .fuzz

@@ -92,6 +92,18 @@ def test_environment_that_moved_is_made_again(folder: Path, interpreter: str) ->
     assert "pipeline/setup.py .venv" in make(folder, "--dry-run", "repro").stdout
 
 
+def test_clean_removes_results_and_keeps_what_took_hours(folder: Path) -> None:
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    shutil.copy(REPOSITORY / ".gitignore", folder)
+    results = ["models/model.keras", "reports/a.png", "exports/model.onnx", "data/raw/a", "build/a"]
+    kept = [".sweeps/depth/journal", ".checkpoints/a/1", "mlruns/a", "models/metrics.json"]
+    for name in (*results, *kept):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    assert make(folder, "clean").returncode == 0
+    assert [name for name in (*results, *kept) if (folder / name).exists()] == kept
+
+
 def test_targets_are_listed(folder: Path) -> None:
     listed = make(folder).stdout
     for target in ("repro", "reset", "ui", "predict"):
