@@ -77,15 +77,15 @@ def main() -> int:
         results += runs
     if arguments.markdown:
         print(make_markdown(results))
-        return 1 if any(result.problem for result in results) else 0
-    print(make_table(results, shutil.get_terminal_size((_WIDTH, 24)).columns))
-    if any(result.history for result in results):
-        draw_curves(results, CURVES)
-        print(f"\nThe curves by epoch: {CURVES}")
+    else:
+        print(make_table(results, shutil.get_terminal_size((_WIDTH, 24)).columns))
+        if any(result.history for result in results):
+            draw_curves(results, CURVES)
+            print(f"\nThe curves by epoch: {CURVES}")
     damaged = [result for result in results if result.problem]
     for result in damaged:
         print_error(f"{result.name}: {result.problem}")
-    if len(names) == len(results) == 2 and not damaged:
+    if len(names) == len(results) == 2 and not damaged and not arguments.markdown:
         # TensorFlow takes five seconds.
         from pipeline.comparison.answers import print_differences
 

@@ -62,6 +62,9 @@ def print_differences(first: Result, second: Result, prepared: Path, path: Path)
     if (answered.first != answered.second).any():
         data = load_config(Path("composed.yaml")).data
         classes = class_names(data, load_stats(prepared)["num_classes"])
+        # A file without a run may be a model of other data, which has more classes.
+        most = int(max(answered.first.max(), answered.second.max())) + 1
+        classes += [str(data.first_label + n) for n in range(len(classes), most)]
         draw_differences(answered, (first.name, second.name), classes, path)
         print(f"The images on which they differ: {path}")
 

@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.commands import assert_error, assert_help, run_command
 
 
@@ -22,3 +24,13 @@ def test_workspace_without_results_says_so(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines()[1].split() == ["workspace", *"----", "no", "results"]
     assert not (tmp_path / "build").exists()
+
+
+@pytest.mark.parametrize("form", [[], ["--markdown"]])
+def test_damaged_result_is_named(tmp_path: Path, form: list[str]) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/history.csv").write_text("damaged\n")
+    result = run_command("compare", tmp_path, "workspace", *form)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: workspace: models/history.csv is damaged")
+    assert result.stderr.count("\n") == 1

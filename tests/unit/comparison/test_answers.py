@@ -51,6 +51,16 @@ def test_both_models_answer_the_validation_images(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_model_with_more_classes_is_drawn(workspace: Path, prepared: Path) -> None:
+    model = mlp(tiny.SHAPE, tiny.CLASSES + 3, depth=0, width=0)
+    weights, bias = model.get_weights()
+    model.set_weights([0 * weights, np.arange(len(bias))])
+    save_model(model, workspace / "more.keras")
+    picture = workspace / "build/differences.png"
+    print_differences(result("zero"), result("more"), prepared, picture)
+    assert picture.is_file()
+
+
 def test_equal_models_have_no_picture(
     workspace: Path, prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
