@@ -51,9 +51,9 @@ def main() -> int:
     predictor = load_main(arguments.model).predictor
     explain = None
     if arguments.explain:
-        from pipeline.pictures.steps import save_steps
+        from pipeline.pictures.steps import StepsFolder
 
-        explain = partial(save_steps, arguments.explain)
+        explain = StepsFolder(arguments.explain).save
     refused = 0
     writer = make_writer(arguments.format)
     try:

@@ -21,22 +21,33 @@ _BLUE = (31, 119, 180)
 _RED = (214, 39, 40)
 
 
-def save_steps(
-    folder: Path,
-    path: Path,
-    picture: NDArray[np.float32],
-    found: Digit | Ink | None,
-    probabilities: NDArray[np.float32] | None,
-    reason: str,
-) -> None:
-    """Draw the steps into a folder, with the name of the file; other arguments: `draw_steps`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    target, number = folder / f"{path.stem}.png", 1
-    while target.exists():  # files of one name from several folders
-        number += 1
-        target = folder / f"{path.stem}-{number}.png"
-    row = () if probabilities is None else probabilities.tolist()
-    draw_steps(picture, found, row, reason.partition(": ")[2]).save(target)
+class StepsFolder:
+    """A folder with a picture of the steps of each file.
+
+    Pictures of an earlier run are replaced. Files of one name, from several folders, get numbers.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._written: set[Path] = set()
+
+    def save(
+        self,
+        path: Path,
+        picture: NDArray[np.float32],
+        found: Digit | Ink | None,
+        probabilities: NDArray[np.float32] | None,
+        reason: str,
+    ) -> None:
+        """Draw the steps into the folder, with the name of the file; else as `draw_steps`."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        target, number = self._folder / f"{path.stem}.png", 1
+        while target in self._written:
+            number += 1
+            target = self._folder / f"{path.stem}-{number}.png"
+        self._written.add(target)
+        row = () if probabilities is None else probabilities.tolist()
+        draw_steps(picture, found, row, reason.partition(": ")[2]).save(target)
 
 
 def draw_steps(

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from pipeline.pictures.digit import Digit, NoDigitError, find_digit
-from pipeline.pictures.steps import draw_steps, save_steps
+from pipeline.pictures.steps import StepsFolder, draw_steps
 from tests.unit.pictures.test_digit import drawn
 
 ROW = [0.1] * 10
@@ -39,9 +39,10 @@ def test_picture_in_the_form_of_the_data_set_has_two_steps() -> None:
 
 def test_files_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
     _, picture = drawn("felt pen", 0)
-    for folder in ("a", "b", "c"):
-        path = Path(folder) / "digit.jpg"
-        save_steps(tmp_path / "steps", path, picture, find_digit(picture), None, "")
+    for _ in range(2):  # the second run replaces the pictures of the first
+        steps = StepsFolder(tmp_path / "steps")
+        for folder in ("a", "b", "c"):
+            steps.save(Path(folder) / "digit.jpg", picture, find_digit(picture), None, "")
     names = sorted(path.name for path in (tmp_path / "steps").iterdir())
     assert names == ["digit-2.png", "digit-3.png", "digit.png"]
     assert Image.open(io.BytesIO((tmp_path / "steps/digit.png").read_bytes())).width > 1000
