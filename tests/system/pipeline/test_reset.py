@@ -1,5 +1,6 @@
 """Kill `dvc exp run` at many moments. One command brings the workspace back and keeps all edits."""
 
+import json
 import os
 import shutil
 import signal
@@ -66,6 +67,20 @@ def test_kill_while_the_experiment_is_prepared(project: Project, form: str) -> N
         process.communicate()
         assert_reset(project)
         project.write("params.yaml", project.read("params.yaml") + "# edited\n")
+
+
+def test_edits_since_the_kill_leave_the_older_ones_in_the_stash(project: Project) -> None:
+    """As after a kill in the moment when DVC has put the edits away."""
+    (project.folder / ".dvc/tmp/exps").mkdir(parents=True, exist_ok=True)
+    project.write(".dvc/tmp/exps/rwlock", json.dumps({"write": {"workspace": {"pid": 1}}}))
+    project.run("git", "stash", "push", "--quiet")
+    project.write("README.md", "edited again\n")
+    printed = project.run("python", "-m", "pipeline.reset")
+    assert "other edits to README.md;" in printed
+    assert "git stash show -p stash@{0}" in printed
+    assert project.read("README.md") == "edited again\n"
+    assert project.read("LICENSE") == LICENSE
+    assert "+edited\n" in project.run("git", "stash", "show", "-p", "stash@{0}")
 
 
 @pytest.mark.long
