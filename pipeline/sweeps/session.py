@@ -11,6 +11,7 @@ from functools import partial
 
 import mlflow
 from filelock import FileLock, Timeout
+from optuna.trial import FrozenTrial
 
 from pipeline.artifacts.initial import check_model_exists
 from pipeline.data.splits import data_digest
@@ -134,7 +135,7 @@ def _launch_until_done(plan: Plan, study: Study, task: Task) -> None:
     table = partial(write_table, plan.results, sweep=plan.sweep, space=plan.space)
     with show_progress(plan.store, plan.sweep, total, table):
         launches = 0
-        while (ended := len(finished_trials(study))) < total:
+        while (ended := len(_finished_trials(plan, study))) < total:
             if too_many_failures(study, plan.sweep) or reason_to_stop(study, plan.sweep):
                 break
             if reason := launch(plan.launcher, task):
@@ -148,6 +149,16 @@ def _launch_until_done(plan: Plan, study: Study, task: Task) -> None:
                 )
     if ended < total and (reason := reason_to_stop(study, plan.sweep)):
         print(f"{plan.sweep.name}: {reason}")
+
+
+def _finished_trials(plan: Plan, study: Study) -> list[FrozenTrial]:
+    """The trials that have ended, after those whose worker died have been queued again.
+
+    Such a trial would count as running since its start: the pause after a killed session too.
+    """
+    with plan.store.lock:
+        requeue_stale(study)
+        return finished_trials(study)
 
 
 def _close(plan: Plan, study: Study, task: Task, status: str) -> None:

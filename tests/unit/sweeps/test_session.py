@@ -1,14 +1,21 @@
 import os
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from optuna.trial import TrialState, create_trial
 
-from pipeline.sweeps.plan import Plan, make_plan
+from pipeline.config.composition import compose_sweep
+from pipeline.data.splits import data_digest
+from pipeline.sweeps.data import build_data
+from pipeline.sweeps.plan import Plan, make_plan, plan_sweep
+from pipeline.sweeps.preflight import check_same_study
 from pipeline.sweeps.session import run_sweep
+from pipeline.sweeps.trials import complete_trials
 from pipeline.system.errors import UserError
-from tests.helpers.configs import write_params
+from tests.helpers.configs import changed, write_params
 
 
 @pytest.fixture
@@ -52,3 +59,28 @@ def test_sweep_without_data_ends_before_its_study_is_created(
     assert not (plan.store.folder / "journal").exists()
     with FileLock(plan.store.folder / "sweep.lock", timeout=0):
         pass  # the sweep has freed it
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tracked")
+def test_pause_after_a_killed_session_is_no_time_of_its_trials(root: Path) -> None:
+    """The kill left a trial in the state RUNNING, an hour ago."""
+    base = ["data=mnist_sample", "prepare.seed=3", "model=softmax", "augment=none"]
+    settings = compose_sweep(["sweep.trials=1", "sweep.workers=1", "sweep.timeout=30"])
+    params = {"train.batch_size": "range(64, 128)", "train.epochs": 1}
+    sweep = changed(settings.sweep, params=params, enqueue=[])
+    plan = plan_sweep(settings.model_copy(update={"sweep": sweep}), base)
+    study = plan.store.create("maximize")
+    digest = data_digest(build_data(plan.cfg))
+    check_same_study(study, plan.sweep, plan.space, plan.cfg, digest, plan.base)
+    [searched] = plan.space.searched
+    assert searched.distribution is not None
+    lost = create_trial(
+        state=TrialState.RUNNING,
+        params={searched.name: 100},
+        distributions={searched.name: searched.distribution},
+    )
+    lost.datetime_start = datetime.now() - timedelta(hours=1)
+    study.add_trial(lost)
+    run_sweep(plan)
+    assert [trial.params[searched.name] for trial in complete_trials(study)] == [100]
