@@ -8,7 +8,7 @@ Examples:
     python -m pipeline.promote depth_replicates               # the preset with the best mean
 
 It writes a preset conf/experiment/STUDY_trial_NUMBER.yaml for each of the best trials, and runs the
-sweep STUDY_replicates. The same command resumes it.
+sweep STUDY_replicates. The same command resumes it, and a larger number of seeds adds trials.
 """
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
@@ -30,10 +30,14 @@ def main() -> None:
         parser.error("--best and --seeds need a number of 1 or more")
 
     from pipeline.config.composition import compose_sweep
+    from pipeline.config.overrides import key_of
     from pipeline.config.paths import repository_root
     from pipeline.sweeps.storage import database_errors, find_study
     from pipeline.sweeps.task import SWEEPS_FOLDER
 
+    for key in map(key_of, arguments.overrides):
+        if key != "sweep.workers" and key.split(".")[0] != "launcher":
+            parser.error(f"{key}: it takes only sweep.workers and the keys of the launcher")
     storage = compose_sweep(["sweep=seeds", *arguments.overrides]).launcher.storage
     with database_errors():
         folder = repository_root() / SWEEPS_FOLDER / arguments.study

@@ -9,7 +9,7 @@ import optuna
 
 from pipeline.config.composition import compose, compose_sweep
 from pipeline.config.overrides import key_of, merge_overrides, quote_text, with_params
-from pipeline.config.paths import repository_root
+from pipeline.config.paths import CONF, repository_root
 from pipeline.config.schema import Config, Launcher, Sweep, SweepConfig
 from pipeline.sweeps.parsing import drop_overridden, parse_space
 from pipeline.sweeps.preflight import check_space, dry_run
@@ -70,31 +70,35 @@ def make_plan(arguments: Sequence[str], params: Path) -> Plan:
     return plan_sweep(compose_sweep(of_sweep), with_params(params, shared), shared)
 
 
-def plan_sweep(settings: SweepConfig, base: list[str], shared: Sequence[str] = ()) -> Plan:
+def plan_sweep(
+    settings: SweepConfig, base: list[str], shared: Sequence[str] = (), conf: Path = CONF
+) -> Plan:
     """Check a sweep.
 
     Args:
         settings: the settings of the sweep and of its launcher.
         base: the overrides that all trials share.
         shared: those of `base` that the command line has. They replace values of the sweep.
+        conf: the folder of config groups.
 
     Raises:
         UserError: for anything that would stop the sweep or its trials later.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials are reported by `progress`
-    threads = compose(base).train.threads or _worker_threads(settings)
+    threads = compose(base, conf=conf).train.threads or _worker_threads(settings)
     base = merge_overrides(base, [f"train.threads={threads}"])
-    sweep, launcher = drop_overridden(settings.sweep, shared), settings.launcher
-    space = parse_space(sweep)
-    check_space(space, sweep, base)
-    points = starting_points(sweep, space, base)
+    sweep, launcher = drop_overridden(settings.sweep, shared, conf), settings.launcher
+    space = parse_space(sweep, conf)
+    check_space(space, sweep, base, conf)
+    points = starting_points(sweep, space, base, conf)
     dry_run(space, sweep)
     if launcher.storage and "://" not in os.environ.get("MLFLOW_TRACKING_URI", ""):
         raise UserError(
             "machines that share a study must share an MLflow server: set MLFLOW_TRACKING_URI"
         )
     store = Store(repository_root() / SWEEPS_FOLDER / sweep.name, sweep.name, launcher.storage)
-    return Plan(sweep, launcher, space, base, compose(base), points, threads, store)
+    cfg = compose(base, conf=conf)
+    return Plan(sweep, launcher, space, base, cfg, points, threads, store)
 
 
 def _worker_threads(settings: SweepConfig) -> int:

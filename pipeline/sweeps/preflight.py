@@ -19,13 +19,15 @@ from pipeline.config.schema import Config, Sweep
 from pipeline.sweeps.forms import working_form
 from pipeline.sweeps.parsing import NO_SEED, SHARED, branches_of
 from pipeline.sweeps.samplers import make_strategy
-from pipeline.sweeps.space import Parameter, Space
+from pipeline.sweeps.space import SEED, Parameter, Space
 from pipeline.sweeps.storage import AskTellStudy, Study
 from pipeline.sweeps.task import SWEEPS_FOLDER
 from pipeline.sweeps.trials import SETTINGS
 from pipeline.system.errors import UserError, one_line
 
+REPLICATES = "_replicates"  # the end of the name of a sweep that `replicate` runs
 _MANY_CONFIGS = 100  # to check in silence: a hundred takes two seconds
+_SEEDS = (f"params.{SEED}", f"space.{SEED}")  # settings of replicates
 _STARTUP_TRIALS = 10  # Optuna's default, for samplers whose settings do not give it
 
 
@@ -120,14 +122,24 @@ def check_same_study(
         study.set_user_attr("id", uuid.uuid4().hex)
         study.set_user_attr("base", base)
         study.set_user_attr(SETTINGS, settings)  # last: it tells that all are set
-    elif (before := study.user_attrs[SETTINGS]) != settings:
+    else:
+        before = study.user_attrs[SETTINGS]
         keys = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
-        changes = "; ".join(f"{k}: {before.get(k)} is now {settings.get(k)}" for k in keys[:5])
-        raise UserError(
-            f"the sweep {sweep.name} was started with a different search space or settings "
-            f"({changes}): set another sweep.name to start a new one, or remove "
-            f"{SWEEPS_FOLDER}/{sweep.name} to start again"
-        )
+        if sweep.replicates and before.keys() == settings.keys():
+            keys = [key for key in keys if key not in _SEEDS]  # more seeds may follow
+        if keys:
+            changes = "; ".join(f"{k}: {before.get(k)} is now {settings.get(k)}" for k in keys[:5])
+            raise UserError(
+                f"the sweep {sweep.name} was started with a different search space or settings "
+                f"({changes}): {_restart_advice(sweep)}"
+            )
+
+
+def _restart_advice(sweep: Sweep) -> str:
+    remove = f"remove {SWEEPS_FOLDER}/{sweep.name} to start again"
+    if sweep.name.endswith(REPLICATES):
+        return remove  # `replicate` gives the name
+    return f"set another sweep.name to start a new one, or {remove}"
 
 
 def is_started(study: Study) -> bool:

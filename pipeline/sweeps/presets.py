@@ -35,7 +35,18 @@ from pipeline.training.history import best_epoch
 
 
 def write_preset(study: optuna.Study, number: int | None = None) -> Path:
-    """Write the preset of a trial of a study.
+    """Write the preset of a trial of a study; see `make_preset`.
+
+    Returns:
+        The path of the preset, in conf/experiment.
+    """
+    path, text = make_preset(study, number)
+    write_text(path, text)
+    return path
+
+
+def make_preset(study: optuna.Study, number: int | None = None) -> tuple[Path, str]:
+    """The preset of a trial of a study, which is not written yet.
 
     Args:
         study: a study that has its settings.
@@ -43,10 +54,11 @@ def write_preset(study: optuna.Study, number: int | None = None) -> Path:
             presets, it is the preset with the best mean.
 
     Returns:
-        The path of the preset, in conf/experiment.
+        The path of the preset, in conf/experiment, and its text.
 
     Raises:
-        UserError: when the study has no best trial, or no such complete trial.
+        UserError: when the study has no best trial, or no such complete trial, or when no preset
+            can express the trial.
     """
     name = study.study_name
     stem = f"best_{name}" if number is None else f"{name}_trial_{number}"
@@ -58,9 +70,7 @@ def write_preset(study: optuna.Study, number: int | None = None) -> Path:
     if number is None and study.user_attrs[SETTINGS]["replicates"]:
         overrides = [text for text in overrides if key_of(text) != SEED or text in base]
         head = _head_of_mean(stem, study)
-    path = CONF / "experiment" / f"{stem}.yaml"
-    write_text(path, _preset(stem, overrides, head))
-    return path
+    return CONF / PRESET / f"{stem}.yaml", _preset(stem, overrides, head)
 
 
 def _choose(study: optuna.Study, name: str, number: int | None) -> FrozenTrial:

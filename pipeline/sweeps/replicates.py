@@ -1,16 +1,19 @@
 """The best trials of a study again, each with several new seeds."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from pipeline.config.composition import compose, compose_sweep
-from pipeline.config.overrides import merge_overrides
+from pipeline.config.overrides import key_of, merge_overrides
+from pipeline.config.paths import CONF
 from pipeline.config.presets import PRESET
+from pipeline.sweeps.parsing import SHARED
 from pipeline.sweeps.plan import Plan, plan_sweep
-from pipeline.sweeps.preflight import trained_settings
-from pipeline.sweeps.presets import write_preset
+from pipeline.sweeps.preflight import REPLICATES
+from pipeline.sweeps.presets import make_preset
 from pipeline.sweeps.space import SEED
 from pipeline.sweeps.trials import (
     OVERRIDES,
@@ -22,21 +25,23 @@ from pipeline.sweeps.trials import (
     value_of,
 )
 from pipeline.system.errors import UserError
+from pipeline.system.files import write_text
 
 
 def plan_replicates(
-    study: optuna.Study, best: int, seeds: int, arguments: Sequence[str] = ()
+    study: optuna.Study, best: int, seeds: int, arguments: Sequence[str] = (), conf: Path = CONF
 ) -> Plan:
     """Write the presets of the best trials, and plan a sweep over them and over seeds.
 
-    The seed of the study is not used again. Each of these trials was chosen because it did well
+    The seed of the trials is not used again. Each of these trials was chosen because it did well
     with that seed, so its value is too good on average.
 
     Args:
         study: a study that has its settings.
         best: how many trials; fewer if fewer are complete.
-        seeds: how many seeds each has. They follow the seed of the study.
+        seeds: how many seeds each has. They follow the seed of the trials.
         arguments: overrides of the launcher, and `sweep.workers`.
+        conf: the folder of config groups.
 
     Returns:
         The plan of the sweep STUDY_replicates.
@@ -50,27 +55,31 @@ def plan_replicates(
     chosen = best_trials(study, best)
     if not chosen:
         raise UserError(f"{name}: no trial is complete")
-    presets = [write_preset(study, trial.number).stem for trial in chosen]
-    for trial, preset in zip(chosen, presets, strict=True):
-        given = compose(merge_overrides(base, trial.user_attrs[OVERRIDES]))
-        again = compose(merge_overrides(base, [f"{PRESET}={preset}"]))
-        if trained_settings(again) != trained_settings(given):
-            raise UserError(f"{name}: {preset} cannot be trained with {' '.join(base)}")
-    first = compose(base).train.seed + 1
-    composed = compose_sweep(["sweep=seeds", *arguments])
+    trained = compose(merge_overrides(base, chosen[0].user_attrs[OVERRIDES]), conf=conf)
+    first = trained.train.seed + 1
+    presets = dict(make_preset(study, trial.number) for trial in chosen)
+    for path, text in presets.items():
+        write_text(path, text)
+    composed = compose_sweep(["sweep=seeds", *arguments], conf)
     sweep = composed.sweep.model_copy(
         update={
-            "name": f"{name}_replicates",
+            "name": f"{name}{REPLICATES}",
             "metric": settings["metric"],
             "direction": settings["direction"],
             "trials": len(presets) * seeds,
             "params": {
-                PRESET: f"choice({', '.join(presets)})",
+                PRESET: f"choice({', '.join(path.stem for path in presets)})",
                 SEED: f"range({first}, {first + seeds})",
             },
         }
     )
-    return plan_sweep(composed.model_copy(update={"sweep": sweep}), base)
+    # The presets have all other values. In the base, those would replace the values of the trials.
+    shared = [text for text in base if key_of(text) == PRESET or _is_shared(key_of(text))]
+    return plan_sweep(composed.model_copy(update={"sweep": sweep}), shared, conf=conf)
+
+
+def _is_shared(key: str) -> bool:
+    return any(key == shared or key.startswith(f"{shared}.") for shared in SHARED)
 
 
 def best_trials(study: optuna.Study, count: int) -> list[FrozenTrial]:

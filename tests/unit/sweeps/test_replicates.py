@@ -6,15 +6,17 @@ from typing import Any, Literal
 import pytest
 
 from pipeline.config.composition import compose
+from pipeline.config.overrides import merge_overrides
 from pipeline.config.schema import Sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.preflight import check_same_study
 from pipeline.sweeps.presets import write_preset
 from pipeline.sweeps.replicates import best_trials, plan_replicates
 from pipeline.sweeps.results import print_summary, write_results
+from pipeline.sweeps.space import values_of
 from pipeline.sweeps.storage import Store, Study
 from pipeline.sweeps.study import ask_trial
-from pipeline.sweeps.trials import HISTORY, THREADS
+from pipeline.sweeps.trials import HISTORY, OVERRIDES, THREADS, replicates_by_mean
 from pipeline.system.errors import UserError
 from tests.helpers.configs import changed
 from tests.helpers.studies import random_sweep, study_of
@@ -90,6 +92,65 @@ def test_preset_with_the_best_mean_is_promoted_without_a_seed(
     assert [line.partition(":")[0] for line in lines] == ["fast", "tiny"]
     print_summary(study, sweep, tmp_path / "results")
     assert capsys.readouterr().out.endswith(": make promote STUDY=again\n")
+
+
+def test_replicates_train_what_the_trials_did_but_for_the_seed(tmp_path: Path, conf: Path) -> None:
+    """The base has a key that the trials replaced, a new key, and a seed that they replaced."""
+    base = [*BASE, "optimizer.learning_rate=0.01", "+optimizer.clipnorm=1.0"]
+    params = {"optimizer.learning_rate": "choice(0.02, 0.03, 0.04)", "train.seed": 7}
+    sweep = changed(random_sweep(3, **params), name="again")
+    study = new_study(tmp_path, sweep, "maximize", base)
+    while trial := ask_trial(study, parse_space(sweep), sweep):
+        end(study, trial, trial.params["optimizer.learning_rate"])
+    plan = plan_replicates(study, 2, 3, conf=conf)
+    assert plan.threads == 2
+    rates = []
+    for values in plan.space.combinations or []:
+        overrides = plan.space.overrides(values_of(values))
+        cfg = compose(merge_overrides(plan.base, overrides), conf=conf)
+        rates.append((cfg.optimizer["learning_rate"], cfg.train.seed))
+        assert (cfg.data.name, cfg.train.threads) == ("mnist_sample", 2)
+        assert cfg.optimizer["clipnorm"] == 1.0
+    assert sorted(rates) == [(rate, seed) for rate in (0.03, 0.04) for seed in (8, 9, 10)]
+
+
+def test_no_preset_is_written_if_one_cannot_be(tmp_path: Path, conf: Path) -> None:
+    """A preset cannot remove a key."""
+    sweep = changed(random_sweep(2, **{"model.width": "range(4, 6)"}), name="again")
+    study = new_study(tmp_path, sweep, "maximize", BASE)
+    for value, overrides in (
+        (0.9, ["model.width=4"]),
+        (0.8, ["model.width=5", "~augment.max_shift"]),
+    ):
+        trial = ask_trial(study, parse_space(sweep), sweep)
+        assert trial is not None
+        trial.set_user_attr(OVERRIDES, overrides)
+        end(study, trial, value)
+    before = set((conf / "experiment").iterdir())
+    with pytest.raises(UserError):
+        plan_replicates(study, 2, 3, conf=conf)
+    assert set((conf / "experiment").iterdir()) == before
+
+
+def test_seeds_can_be_added_and_trials_cannot(tmp_path: Path, conf: Path) -> None:
+    sweep = changed(random_sweep(3, **{"model.width": "range(4, 7)"}), name="again")
+    study = new_study(tmp_path, sweep, "maximize", BASE)
+    while trial := ask_trial(study, parse_space(sweep), sweep):
+        end(study, trial, trial.params["model.width"])
+    store = Store(tmp_path / "replicates", "again_replicates")
+    replicates = store.create("maximize")
+    numbers = []
+    for seeds in (2, 4, 3):
+        plan = plan_replicates(study, 2, seeds, conf=conf)
+        check_same_study(replicates, plan.sweep, plan.space, plan.cfg, "data", plan.base)
+        while trial := ask_trial(replicates, plan.space, plan.sweep):
+            end(replicates, trial, 0.5)
+        numbers.append([len(trials) for trials in replicates_by_mean(replicates)])
+    assert numbers == [[2, 2], [4, 4], [4, 4]]
+    plan = plan_replicates(study, 3, 4, conf=conf)
+    with pytest.raises(UserError, match="was started with a different") as error:
+        check_same_study(replicates, plan.sweep, plan.space, plan.cfg, "data", plan.base)
+    assert str(error.value).endswith(": remove .sweeps/again_replicates to start again")
 
 
 def test_replicates_have_no_replicates(tmp_path: Path) -> None:
