@@ -144,7 +144,7 @@ $(foreach verb,promote replicate,$(if $(call asked,$(verb)),$(if $(STUDY),,$(err
 	$(if $(STUDIES),there are: $(STUDIES),there is none yet: make sweep)))))
 .PHONY: promote
 promote: $(READY)  ## make a preset from a sweep's best trial: make promote STUDY=depth [TRIAL=7]
-	python -m pipeline.promote $(STUDY) $(if $(TRIAL),--trial $(TRIAL))
+	python -m pipeline.promote $(STUDY) $(if $(TRIAL),--trial $(TRIAL)) $(ARGS)
 
 .PHONY: replicate
 replicate: $(READY)  ## train a sweep's best trials with new seeds: make replicate STUDY=depth [BEST=3] [SEEDS=5]

@@ -31,23 +31,34 @@ def describe_trial(
     )
 
 
-def describe_sweep(name: str, best: Mapping[str, str]) -> str:
+def describe_sweep(best: Mapping[str, str], promote: str) -> str:
     """Which trial is the best, and how to make it a preset.
 
     Args:
-        name: the name of the study.
         best: the tags of the best trial; empty if no trial is complete.
+        promote: the command that makes it a preset.
     """
     if not best:
         return "**No trial is complete.**"
-    front, number = "", ""
+    front = ""
     if "front.trials" in best:
         trials = best["front.trials"]
         front = f"The networks that are better than every smaller one: trials {trials}.\n\n"
-        number = " TRIAL=NUMBER"
     return (
         f"**The best is trial {best['best.trial']}: {short_number(float(best['best.value']))}.** "
         f"`{best['best.overrides']}`\n\n{front}"
         f"The table and the plots are artifacts of this run.\n\n"
-        f"```\nmake promote STUDY={name}{number}\n```"
+        f"```\n{promote}\n```"
     )
+
+
+def describe_replicates(spreads: Sequence[str], promote: str) -> str:
+    """Mean and spread of replicates, and how to make the best mean a preset.
+
+    Args:
+        spreads: a line for each preset, the best mean first.
+        promote: the command that makes it a preset; "" if there is only one.
+    """
+    first, *others = spreads
+    lines = [f"**{first}**", *others, "The table is an artifact of this run."]
+    return "\n\n".join([*lines, f"```\n{promote}\n```"] if promote else lines)

@@ -20,10 +20,11 @@ from pipeline.sweeps.forms import working_form
 from pipeline.sweeps.parsing import NO_SEED, SHARED, branches_of
 from pipeline.sweeps.samplers import make_strategy
 from pipeline.sweeps.space import SEED, Parameter, Space
-from pipeline.sweeps.storage import AskTellStudy, Study
+from pipeline.sweeps.storage import AskTellStudy, Store, Study
 from pipeline.sweeps.task import SWEEPS_FOLDER
 from pipeline.sweeps.trials import SETTINGS
 from pipeline.system.errors import UserError, one_line
+from pipeline.system.redaction import redact
 
 REPLICATES = "_replicates"  # the end of the name of a sweep that `replicate` runs
 _MANY_CONFIGS = 100  # to check in silence: a hundred takes two seconds
@@ -131,15 +132,19 @@ def check_same_study(
             changes = "; ".join(f"{k}: {before.get(k)} is now {settings.get(k)}" for k in keys[:5])
             raise UserError(
                 f"the sweep {sweep.name} was started with a different search space or settings "
-                f"({changes}): {_restart_advice(sweep)}"
+                f"({changes}): {_restart_advice(sweep, study.store)}"
             )
 
 
-def _restart_advice(sweep: Sweep) -> str:
-    remove = f"remove {SWEEPS_FOLDER}/{sweep.name} to start again"
+def _restart_advice(sweep: Sweep, store: Store) -> str:
+    again = f"remove {SWEEPS_FOLDER}/{sweep.name} to start again"
+    if store.database:
+        storage = redact(store.database)
+        delete = f"optuna delete-study --study-name {sweep.name} --storage {storage}"
+        again = f"start again after {delete}"
     if sweep.name.endswith(REPLICATES):
-        return remove  # `replicate` gives the name
-    return f"set another sweep.name to start a new one, or {remove}"
+        return again  # `replicate` gives the name
+    return f"set another sweep.name to start a new one, or {again}"
 
 
 def is_started(study: Study) -> bool:

@@ -90,7 +90,7 @@ class _View:
     ) -> None:
         self.study = store.open()
         self.on_end = on_end
-        self.name, self.metric = sweep.name, sweep.metric
+        self.sweep = sweep
         self.reported = {trial.number for trial in finished_trials(self.study)}
         # disable=None: without a terminal, print only the lines and show no bar.
         self.bar: tqdm[Any] = tqdm(
@@ -111,10 +111,10 @@ class _View:
         for trial in sorted(ended, key=lambda trial: trial.datetime_complete or trial.number):
             if trial.number not in self.reported:
                 self.reported.add(trial.number)
-                self.bar.write(trial_line(trial, self.metric), file=sys.stdout)
+                self.bar.write(trial_line(trial, self.sweep.metric), file=sys.stdout)
                 sys.stdout.flush()
         count = Counter(trial.state for trial in trials)
-        best = best_trial(self.study)
+        best = None if self.sweep.replicates else best_trial(self.study)
         self.bar.n = len(ended)
         # The best comes first, because a narrow terminal has no room for all parts.
         parts = [f"best {short_number(value_of(best))} (trial {best.number})"] if best else []
@@ -123,7 +123,7 @@ class _View:
 
     def _room(self) -> int:
         """How many columns are left for text, beside the name, the counts, the bar and the time."""
-        needed = len(f"{self.name} {self.bar.total}/{self.bar.total} █ 00:00:00, ")
+        needed = len(f"{self.sweep.name} {self.bar.total}/{self.bar.total} █ 00:00:00, ")
         return shutil.get_terminal_size().columns - needed
 
 

@@ -10,11 +10,14 @@ import optuna
 from optuna.trial import FrozenTrial
 from scipy.stats import t
 
+from pipeline.config.overrides import key_of
 from pipeline.config.presets import PRESET
 from pipeline.config.schema import Sweep
+from pipeline.sweeps.descriptions import describe_replicates, describe_sweep
 from pipeline.sweeps.plots import draw_plots
 from pipeline.sweeps.progress import trial_line
-from pipeline.sweeps.space import Space
+from pipeline.sweeps.space import SEED, Space
+from pipeline.sweeps.storage import Store, Study
 from pipeline.sweeps.trials import (
     FAILURE,
     OVERRIDES,
@@ -26,11 +29,13 @@ from pipeline.sweeps.trials import (
     epochs_of,
     finished_trials,
     is_two_objective,
+    mean_value,
     pareto_front,
     replicates_by_mean,
     value_of,
 )
 from pipeline.system.files import write_csv, write_text
+from pipeline.system.redaction import redact
 
 
 def write_table(folder: Path, study: optuna.Study, sweep: Sweep, space: Space) -> None:
@@ -72,11 +77,20 @@ def spread_of(trials: Sequence[FrozenTrial]) -> str:
     )
 
 
-def best_trial_tags(study: optuna.Study) -> dict[str, str]:
-    """The tags of a sweep's run that describe its best trial, and the front of two objectives."""
+def best_tags(study: optuna.Study, sweep: Sweep) -> dict[str, str]:
+    """The tags of a sweep's run that describe its best trial, and the front of two objectives.
+
+    Of replicates of several presets, they describe the one with the best mean. Replicates of one
+    preset have none, because the best seed was only lucky.
+    """
     best = best_trial(study)
     if best is None:
         return {}
+    if sweep.replicates:
+        trials, *others = replicates_by_mean(study)
+        preset = [text for text in trials[0].user_attrs[OVERRIDES] if key_of(text) != SEED]
+        tags = {"best.value": str(mean_value(trials)), "best.overrides": " ".join(preset)}
+        return tags if others else {}
     tags = {
         "best.trial": str(best.number),
         "best.value": str(value_of(best)),
@@ -87,9 +101,34 @@ def best_trial_tags(study: optuna.Study) -> dict[str, str]:
     return tags
 
 
-def print_summary(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
+def describe_results(study: Study, sweep: Sweep) -> str:
+    """The result of a sweep, and how to make it a preset, in Markdown."""
+    if sweep.replicates and complete_trials(study):
+        lines = [f"{sweep.metric}: {line}" for line in spread(study).splitlines()]
+        promote = promote_command(study.store, sweep.name) if len(lines) > 1 else ""
+        return describe_replicates(lines, promote)
+    promote = promote_command(study.store, sweep.name, of_trial=bool(sweep.also_minimize))
+    return describe_sweep(best_tags(study, sweep), promote)
+
+
+def promote_command(store: Store, name: str, of_trial: bool = False) -> str:
+    """The command that makes a preset of the best trial of a study.
+
+    Args:
+        store: where the study is kept.
+        name: the name of the study.
+        of_trial: whether the command has a place for the number of a trial.
+    """
+    if store.database:
+        command = f"python -m pipeline.promote {name} --storage {redact(store.database)}"
+        return command + " --trial NUMBER" * of_trial
+    return f"make promote STUDY={name}" + " TRIAL=NUMBER" * of_trial
+
+
+def print_summary(study: Study, sweep: Sweep, folder: Path) -> None:
     """Print the result of a sweep, and where the details are."""
     best = best_trial(study)
+    promote = promote_command(study.store, sweep.name, of_trial=bool(sweep.also_minimize))
     if best is None:
         print(f"{sweep.name}: no trial is complete")
     elif sweep.replicates:
@@ -97,15 +136,15 @@ def print_summary(study: optuna.Study, sweep: Sweep, folder: Path) -> None:
         separator = "\n" if several else " "
         print(f"{sweep.name}: {sweep.metric}{separator}{spread(study)}")
         if several:
-            print(f"to make the one with the best mean a preset: make promote STUDY={sweep.name}")
+            print(f"to make the one with the best mean a preset: {promote}")
     elif sweep.also_minimize:
         print(f"{sweep.name}: the networks that are better than every smaller one")
         for trial in pareto_front(study):
             print(trial_line(trial, sweep.metric))
-        print(f"table and plots: {folder}; a preset: make promote STUDY={sweep.name} TRIAL=NUMBER")
+        print(f"table and plots: {folder}; a preset: {promote}")
     else:
         print(f"best is {trial_line(best, sweep.metric)}")
-        print(f"table and plots: {folder}; to make it a preset: make promote STUDY={sweep.name}")
+        print(f"table and plots: {folder}; to make it a preset: {promote}")
 
 
 def _row(trial: FrozenTrial, sweep: Sweep, names: list[str]) -> dict[str, Any]:

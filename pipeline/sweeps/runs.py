@@ -17,7 +17,7 @@ from pipeline.config.overrides import key_of, merge_overrides
 from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config
 from pipeline.data.splits import data_digest
-from pipeline.sweeps.descriptions import describe_sweep, describe_trial
+from pipeline.sweeps.descriptions import describe_trial
 from pipeline.sweeps.storage import Study
 from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import (
@@ -304,7 +304,7 @@ def _reconcile_trial(trial: FrozenTrial, run: Run | None, task: Task) -> None:
 
 
 def close_sweep_run(
-    run_id: str, status: str, results: Path, best: dict[str, str], value: float | None
+    run_id: str, status: str, results: Path, tags: dict[str, str], note: str
 ) -> None:
     """Log the results of a sweep, and close its run.
 
@@ -312,15 +312,14 @@ def close_sweep_run(
         run_id: the id of the sweep's run.
         status: FINISHED, FAILED or KILLED.
         results: the folder of the table and the plots.
-        best: tags that describe the best trial.
-        value: the metric of the best trial; None if no trial is complete.
+        tags: those of the best trial; empty if there is none.
+        note: the description of the run.
     """
     with mlflow_errors():
         client = mlflow.MlflowClient()
-        name = client.get_run(run_id).data.tags[STUDY]
-        set_tags(run_id, {**best, NOTE: describe_sweep(name, best)})
-        if value is not None:
-            mlflow.log_metrics({"best_value": value}, run_id=run_id)
+        set_tags(run_id, {**tags, NOTE: note})
+        if tags:
+            mlflow.log_metrics({"best_value": float(tags["best.value"])}, run_id=run_id)
         if results.is_dir():
             client.log_artifacts(run_id, str(results))
         client.set_terminated(run_id, status)

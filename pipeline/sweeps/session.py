@@ -20,19 +20,23 @@ from pipeline.sweeps.launchers import launch
 from pipeline.sweeps.plan import Plan
 from pipeline.sweeps.preflight import check_same_study, is_started
 from pipeline.sweeps.progress import show_progress
-from pipeline.sweeps.results import best_trial_tags, print_summary, write_results, write_table
+from pipeline.sweeps.results import (
+    best_tags,
+    describe_results,
+    print_summary,
+    write_results,
+    write_table,
+)
 from pipeline.sweeps.runs import close_sweep_run, open_sweep_run, reconcile_runs
 from pipeline.sweeps.storage import Study, database_errors
 from pipeline.sweeps.study import requeue_stale, total_trials
 from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import (
     FAILURE,
-    best_trial,
     failed_trials,
     finished_trials,
     reason_to_stop,
     too_many_failures,
-    value_of,
 )
 from pipeline.sweeps.warm_start import warm_start
 from pipeline.system import cli, process
@@ -169,9 +173,8 @@ def _close(plan: Plan, study: Study, task: Task, status: str) -> None:
             return
         try:
             reconcile_runs(study, task)
-            best, tags = best_trial(study), best_trial_tags(study)
-            value = value_of(best) if best else None
-            close_sweep_run(task.parent_run, status, plan.results, tags, value)
+            tags, note = best_tags(study, plan.sweep), describe_results(study, plan.sweep)
+            close_sweep_run(task.parent_run, status, plan.results, tags, note)
         except TrackingUnavailableError as error:
             _warn(error)
 

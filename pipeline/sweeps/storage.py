@@ -214,7 +214,12 @@ def find_study(folder: Path, name: str, database: str = "") -> Study:
     """
     if not database and not (folder / "journal").exists():
         names = sorted(path.parent.name for path in folder.parent.glob("*/journal"))
-        raise UserError(f"no study {name!r} in {folder.parent}{nearest(name, names)}")
+        hint = nearest(name, names)
+        if folder.is_dir():  # it has the results
+            hint = (
+                "; if it is in PostgreSQL: launcher.storage=ADDRESS, or promote --storage ADDRESS"
+            )
+        raise UserError(f"no study {name!r} in {folder.parent}{hint}")
     store = Store(folder, name, database)
     try:
         study = store.open()

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from pipeline.config.composition import compose, compose_sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.preflight import check_same_study, check_space, dry_run
-from pipeline.sweeps.storage import Store
+from pipeline.sweeps.storage import Store, Study
 from pipeline.system.errors import UserError
 from tests.helpers.configs import assert_one_line, changed
 from tests.helpers.shipped import SHIPPED
@@ -170,6 +171,17 @@ def test_other_settings_are_refused_by_name(
     with pytest.raises(UserError) as error:
         check(store, *base, **changes)
     assert_one_line(error.value, ["the sweep depth was started with", part, "sweep.name"])
+
+
+def test_study_in_postgresql_is_started_again_there(store: Store) -> None:
+    check(store)
+    shared = replace(store, database="postgresql://me:planted@db/optuna")
+    sweep = changed(compose_sweep(["sweep=depth"]).sweep, metric="val_loss")
+    study = Study(shared, store.open().storage)
+    with pytest.raises(UserError) as error:
+        check_same_study(study, sweep, parse_space(sweep), compose([]), "data", [])
+    delete = "optuna delete-study --study-name depth --storage postgresql://***@db/optuna"
+    assert_one_line(error.value, ["set another sweep.name", delete])
 
 
 def test_other_data_are_refused(store: Store) -> None:

@@ -87,6 +87,12 @@ def test_similar_name_of_a_study_is_suggested(sweeps: Path) -> None:
         find_study(sweeps / "digit", "digit")
 
 
+def test_results_without_a_study_may_be_of_one_in_postgresql(sweeps: Path) -> None:
+    (sweeps / "digits/results").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no study 'digits' in .*PostgreSQL.* --storage ADDRESS$"):
+        find_study(sweeps / "digits", "digits")
+
+
 def test_study_without_a_complete_trial_has_nothing_to_promote(sweeps: Path) -> None:
     study = study_of(sweeps)
     study.tell(study.ask(), state=TrialState.FAIL)

@@ -9,11 +9,12 @@ from optuna.trial import TrialState
 from scipy.stats import t
 
 from pipeline.config.schema import Sweep
-from pipeline.sweeps.descriptions import describe_sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.results import (
-    best_trial_tags,
+    best_tags,
+    describe_results,
     print_summary,
+    promote_command,
     spread,
     write_results,
     write_table,
@@ -132,11 +133,11 @@ def test_sweep_of_two_objectives_ends_with_its_front(
     assert [line.split(": ")[0] for line in front] == ["trial 0", "trial 7"]
     assert "val_accuracy 0.9900, 1,007 weights" in front[1]
     assert "make promote STUDY=default TRIAL=NUMBER" in last
-    tags = best_trial_tags(study)
+    tags = best_tags(study, sweep)
     assert (tags["best.trial"], tags["front.trials"]) == ("7", "0, 7")
-    note = describe_sweep("digits", tags)
+    note = describe_results(study, sweep)
     assert "better than every smaller one: trials 0, 7." in note
-    assert "make promote STUDY=digits TRIAL=NUMBER" in note
+    assert "make promote STUDY=default TRIAL=NUMBER" in note
 
 
 @pytest.mark.parametrize(("count", "drawn"), [(19, False), (20, True)])
@@ -219,12 +220,16 @@ def test_one_seed_has_no_spread(study: Study, replicates: Sweep) -> None:
 
 
 def test_tags_describe_the_best_trial(study: Study, sweep: Sweep) -> None:
-    assert best_trial_tags(study) == {}
+    assert best_tags(study, sweep) == {}
+    assert describe_results(study, sweep) == "**No trial is complete.**"
     end_trials(study, sweep, 0.5, 0.25, 0.75)
-    tags = best_trial_tags(study)
+    tags = best_tags(study, sweep)
     assert tags["best.trial"] == "1"
     assert tags["best.value"] == "0.25"
     assert "train.epochs=3" in tags["best.overrides"].split()
+    note = describe_results(study, sweep)
+    assert f"**The best is trial 1: 0.2500.** `{tags['best.overrides']}`" in note
+    assert f"make promote STUDY={sweep.name}" in note
 
 
 def test_summary_names_the_best_trial_and_the_folder(
@@ -246,3 +251,32 @@ def test_summary_of_replicates_is_their_spread(
     end_trials(study, replicates, 0.5, 0.25)
     print_summary(study, replicates, tmp_path)
     assert capsys.readouterr().out == f"{replicates.name}: val_loss {spread(study)}\n"
+
+
+def test_replicates_of_one_preset_have_no_best_trial(study: Study, replicates: Sweep) -> None:
+    end_trials(study, replicates, 0.5, 0.25)
+    assert best_tags(study, replicates) == {}
+    note = describe_results(study, replicates)
+    assert note.startswith(f"**val_loss: {spread(study)}**")
+    assert "promote" not in note
+
+
+def test_best_of_several_presets_is_the_one_with_the_best_mean(study: Study) -> None:
+    params = {"experiment": "choice(tiny, fast)", "train.seed": "range(1, 3)"}
+    sweep = changed(random_sweep(4, **params), replicates=True, **LOSS)
+    values = {"tiny": [0.05, 0.45], "fast": [0.25, 0.125]}
+    while trial := ask_trial(study, parse_space(sweep), sweep):
+        study.tell(trial, values[trial.params["experiment"]].pop())
+    tags = {"best.value": "0.1875", "best.overrides": "experiment=fast"}
+    assert best_tags(study, sweep) == tags
+    note = describe_results(study, sweep)
+    first, second = spread(study).splitlines()
+    assert f"**val_loss: {first}**\n\nval_loss: {second}\n" in note
+    assert f"make promote STUDY={sweep.name}\n" in note
+
+
+@pytest.mark.parametrize("of_trial", [False, True])
+def test_command_for_a_study_in_postgresql_names_it_without_its_password(of_trial: bool) -> None:
+    store = Store(Path("folder"), "digits", "postgresql://me:planted@db/optuna")
+    wanted = "python -m pipeline.promote digits --storage postgresql://***@db/optuna"
+    assert promote_command(store, "digits", of_trial) == wanted + " --trial NUMBER" * of_trial

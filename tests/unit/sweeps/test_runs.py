@@ -63,7 +63,7 @@ def steps(run: Run) -> list[int]:
 
 
 def test_sweep_has_one_run_however_often_it_is_started(parent: str, prepared: Path) -> None:
-    close_sweep_run(parent, "KILLED", prepared / "no results", {}, None)
+    close_sweep_run(parent, "KILLED", prepared / "no results", {}, "")
     assert get_run(parent).info.status == "KILLED"
     assert open_sweep_run(CFG, prepared, "digits", "id") == parent
     run = get_run(parent)
@@ -94,11 +94,11 @@ def test_closed_run_has_the_results_and_the_best_trial(parent: str, tmp_path: Pa
     (tmp_path / "results").mkdir()
     (tmp_path / "results/trials.csv").write_text("trial\n")
     best = {"best.trial": "3", "best.value": "0.25", "best.overrides": "model.width=4"}
-    close_sweep_run(parent, "FINISHED", tmp_path / "results", best, 0.25)
+    close_sweep_run(parent, "FINISHED", tmp_path / "results", best, "A note.")
     run = get_run(parent)
     assert (run.info.status, run.data.tags["best.trial"]) == ("FINISHED", "3")
     assert run.data.metrics == {"best_value": 0.25}
-    assert "**The best is trial 3: 0.2500.** `model.width=4`" in run.data.tags[NOTE]
+    assert run.data.tags[NOTE] == "A note."
     assert "trials.csv" in [artifact.path for artifact in MlflowClient().list_artifacts(parent)]
 
 
