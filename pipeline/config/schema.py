@@ -233,6 +233,13 @@ class Sweep(Section):
             raise ValueError(f"should be {better}, because the metric is {metric}")
         return direction
 
+    @field_validator("from_")
+    @classmethod
+    def _check_from(cls, from_: str | None, info: ValidationInfo) -> str | None:
+        if from_ and from_ == info.data.get("name"):
+            raise ValueError("should name another study than this sweep's own")
+        return from_
+
     @field_validator("replicates")
     @classmethod
     def _check_replicates(cls, replicates: bool, info: ValidationInfo) -> bool:

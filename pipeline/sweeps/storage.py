@@ -25,7 +25,7 @@ from pipeline.sweeps.locks import (
     TrialLock,
     database_lock,
 )
-from pipeline.sweeps.trials import HOST, PROCESS, SETTINGS
+from pipeline.sweeps.trials import HOST, PROCESS, SETTINGS, TAKEN_OVER
 from pipeline.system import process
 from pipeline.system.errors import UserError, describe_error, nearest, one_line
 
@@ -96,17 +96,21 @@ class Store:
 
     @contextmanager
     def _journal_errors(self) -> Iterator[None]:
-        """Turn what Optuna raises for a damaged journal into a `UserError` of one line."""
+        """Turn the errors of a journal into a `UserError` of one line."""
         try:
             yield
         # A line is not JSON, is missing, or has other values.
         except (
-            *(OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
-            OptunaError,
+            *(IsADirectoryError, ValueError, LookupError, TypeError, AttributeError),
+            *(AssertionError, OptunaError),
         ) as error:
             if self.database:
                 raise
             raise self.damaged(describe_error(error)) from None
+        except OSError as error:  # a full disk, a folder without permission
+            if self.database:
+                raise
+            raise UserError(f"{self._journal}: {one_line(error)}") from None
 
     def damaged(self, reason: str) -> UserError:
         """The error for a journal that cannot be read."""
@@ -122,11 +126,10 @@ class Store:
         lock = self._journal_lock
         lock.acquire()
         try:
-            content = self._journal.read_bytes()
-            if not content.endswith(b"\n"):
-                os.truncate(self._journal, content.rfind(b"\n") + 1)
-        except OSError as error:
-            raise self.damaged(one_line(error)) from None
+            with self._journal_errors():
+                content = self._journal.read_bytes()
+                if not content.endswith(b"\n"):
+                    os.truncate(self._journal, content.rfind(b"\n") + 1)
         finally:
             lock.release()
 
@@ -210,7 +213,7 @@ def find_study(folder: Path, name: str, database: str = "") -> Study:
         database: a PostgreSQL address if it is in a database, else "".
 
     Raises:
-        UserError: when it does not exist, or cannot be read.
+        UserError: when it does not exist, has not been started, or cannot be read.
     """
     if not database and not (folder / "journal").exists():
         names = sorted(path.parent.name for path in folder.parent.glob("*/journal"))
@@ -227,9 +230,17 @@ def find_study(folder: Path, name: str, database: str = "") -> Study:
         if not database:
             raise store.damaged("it has no study") from None
         raise UserError(f"no study {name!r} in the database") from None
+    trials = study.get_trials(deepcopy=False)
+    if SETTINGS not in study.user_attrs and not any(map(_has_run, trials)):
+        raise UserError(f"the sweep {name} has not started yet: it has trained no trial")
     if missing := {SETTINGS, "base"} - study.user_attrs.keys():
         raise store.damaged(f"the study has no {' and no '.join(sorted(missing))}")
     return study
+
+
+def _has_run(trial: FrozenTrial) -> bool:
+    """Whether a trial was run in this study: it neither waits, nor is it of another study."""
+    return trial.state != TrialState.WAITING and TAKEN_OVER not in trial.user_attrs
 
 
 @contextmanager

@@ -134,6 +134,7 @@ def test_every_number_has_an_upper_bound(section: str, key: str) -> None:
         ("patience", 0),
         ("params", {}),
         ("pruner", {"percentile": 50.0}),
+        ("from", SWEEP["name"]),
     ],
 )
 def test_bad_setting_of_a_sweep_is_refused(key: str, value: Any) -> None:

@@ -1,5 +1,6 @@
 """The preset of a trial: what it composes to, and what is refused."""
 
+import resource
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,6 +86,28 @@ def test_similar_name_of_a_study_is_suggested(sweeps: Path) -> None:
     study_of(sweeps)
     with pytest.raises(UserError, match=r"no study 'digit' in .*did you mean digits\?"):
         find_study(sweeps / "digit", "digit")
+
+
+def test_study_that_has_not_started_is_not_damaged(sweeps: Path) -> None:
+    """A kill came before its settings were recorded; its first trials may be waiting."""
+    study = Store(sweeps / "digits", "digits").create("maximize")
+    study.enqueue_trial({"model.width": 4})
+    with pytest.raises(UserError, match=r"^the sweep digits has not started yet: "):
+        find_study(sweeps / "digits", "digits")
+
+
+def test_journal_that_cannot_be_read_is_not_damaged(sweeps: Path) -> None:
+    study_of(sweeps)
+    with (sweeps / "digits/journal").open("rb") as journal:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (journal.fileno() + 1, limits[1]))
+        try:
+            with pytest.raises(UserError) as error:
+                find_study(sweeps / "digits", "digits")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert_one_line(error.value, [str(sweeps / "digits/journal"), "Too many open files"])
+    assert "damaged" not in str(error.value)
 
 
 def test_results_without_a_study_may_be_of_one_in_postgresql(sweeps: Path) -> None:
