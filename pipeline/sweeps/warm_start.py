@@ -1,6 +1,6 @@
 """What a new study starts with: known good parameters, and the trials of another study."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,29 +67,17 @@ def starting_points(sweep: Sweep, space: Space, base: list[str], conf: Path = CO
 
 def _starting_point(space: Space, base: list[str], item: dict[str, Any], conf: Path) -> Params:
     given = {key.lstrip("+"): _to_value(value) for key, value in item.items()}
-    targets = {parameter.target: parameter for parameter in space.parameters}
-    if unknown := given.keys() - targets.keys():
-        key = min(unknown)
-        raise UserError(f"the sweep does not set {key}{nearest(key, list(targets))}")
-    for key, value in given.items():
-        if not any(p.find(value) for p in space.parameters if p.target == key):
-            raise UserError(f"{key}={value} is not one of the sweep's values")
-    overrides = [targets[key].override(value) for key, value in given.items()]
+    overrides = [_branch(space, key, value).override(value) for key, value in given.items()]
     params: Params = {}
     unused = set(given)
 
+    def preset_value(parameter: Parameter) -> Value:
+        cfg = compose(merge_overrides(base, overrides), conf=conf)
+        return _value_in(cfg, parameter.target)
+
     def value_of(parameter: Parameter) -> Value:
         unused.discard(parameter.target)
-        if parameter.target in given:
-            value = given[parameter.target]
-            found = parameter.find(value)
-            if not found:
-                raise UserError(f"{parameter.name}: {value} is not one of its values")
-        elif parameter.distribution:
-            cfg = compose(merge_overrides(base, overrides), conf=conf)
-            found = parameter.find(_value_in(cfg, parameter.target))
-        else:
-            found = []
+        found = _find(parameter, given, preset_value)
         value = (found or parameter.values)[0]
         if found or not parameter.distribution:
             overrides[:] = merge_overrides(overrides, [parameter.override(value)])
@@ -104,6 +92,30 @@ def _starting_point(space: Space, base: list[str], item: dict[str, Any], conf: P
         raise UserError(f"{key} does not apply with {others}")
     compose(merge_overrides(base, space.overrides(values_of(params))), conf=conf)
     return params
+
+
+def _branch(space: Space, key: str, value: Value) -> Parameter:
+    """The parameter with this key that tries the value; a key may have several."""
+    branches = [parameter for parameter in space.parameters if parameter.target == key]
+    if not branches:
+        targets = sorted({parameter.target for parameter in space.parameters})
+        raise UserError(f"the sweep does not set {key}{nearest(key, targets)}")
+    for parameter in branches:
+        if parameter.find(value):
+            return parameter
+    raise UserError(f"{key}={value} is not one of the sweep's values")
+
+
+def _find(
+    parameter: Parameter, given: Params, preset_value: Callable[[Parameter], Value]
+) -> Sequence[Value]:
+    """The value to start with: the given one, or else the preset's. [] leaves it to the sampler."""
+    if parameter.target not in given:
+        return parameter.find(preset_value(parameter)) if parameter.distribution else []
+    value = given[parameter.target]
+    if found := parameter.find(value):
+        return found
+    raise UserError(f"{parameter.name}: {value} is not one of its values")
 
 
 def warm_start(
@@ -132,9 +144,12 @@ def warm_start(
             raise UserError(f"sweep.from: the metric of {sweep.from_} is {theirs['metric']}")
         if theirs["data"] != digest:
             raise UserError(f"sweep.from: {sweep.from_} was trained on other data")
-        _take_over(study, other, sweep, space, base)
+        skipped = _take_over(study, other, sweep, space, base)
         taken, count = len(taken_over_trials(study)), len(complete_trials(other))
-        print(f"{sweep.name}: {taken} of {count} complete trials of {sweep.from_} lie in its space")
+        text = f"{taken} of {count} complete trials of {sweep.from_} lie in its space"
+        if skipped:
+            text += f"; without a valid configuration: {skipped}"
+        print(f"{sweep.name}: {text}")
     known = {params_key(trial.params) for trial in complete_trials(study)}
     for params in points:
         if params and params_key(params) not in known:
@@ -142,20 +157,29 @@ def warm_start(
             study.enqueue_trial(params, user_attrs=attributes, skip_if_exists=True)
 
 
-def _take_over(study: Study, other: Study, sweep: Sweep, space: Space, base: list[str]) -> None:
+def _take_over(study: Study, other: Study, sweep: Sweep, space: Space, base: list[str]) -> int:
     """Add the complete trials of another study that lie in the space.
 
     A trial of an earlier version has no number of weights: it is not taken over if that counts.
+
+    Returns:
+        How many trials were skipped because they give no valid configuration, such as one whose
+        preset was removed.
     """
     known = {params_key(trial.params) for trial in complete_trials(study)}
+    skipped = 0
     for trial in complete_trials(other):
         if sweep.also_minimize and WEIGHTS not in trial.user_attrs:
             continue
-        cfg = compose(merge_overrides(other.user_attrs["base"], trial.user_attrs[OVERRIDES]))
         params: Params = {}
-        overrides = space.overrides(_reader(cfg, params))
-        ours = compose(merge_overrides(base, overrides))
-        if trained_settings(ours) != trained_settings(cfg) or params_key(params) in known:
+        try:
+            theirs = compose(merge_overrides(other.user_attrs["base"], trial.user_attrs[OVERRIDES]))
+            overrides = space.overrides(_reader(theirs, params))
+            ours = compose(merge_overrides(base, overrides))
+        except UserError:
+            skipped += 1
+            continue
+        if trained_settings(ours) != trained_settings(theirs) or params_key(params) in known:
             continue
         known.add(params_key(params))
         searched = {p.name: p.distribution for p in space.searched if p.distribution}
@@ -173,6 +197,7 @@ def _take_over(study: Study, other: Study, sweep: Sweep, space: Space, base: lis
         added.datetime_start = trial.datetime_start
         added.datetime_complete = trial.datetime_complete
         study.add_trial(added)
+    return skipped
 
 
 def _reader(cfg: Config, params: Params) -> Callable[[Parameter], Value]:

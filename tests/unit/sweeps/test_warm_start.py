@@ -89,6 +89,26 @@ def test_values_of_all_kinds_are_found_in_the_space() -> None:
     assert point == {**item, "model.filters": "[32,32]"}
 
 
+def test_value_of_any_branch_of_a_key_can_be_given() -> None:
+    """The rate of the preset is looked up first. The last branch does not have the values."""
+    params = {
+        "optimizer.learning_rate": LOG,
+        "model": "choice(mlp, cnn)",
+        "optimizer": [
+            {"when": "model=cnn", "space": "choice(momentum, adamw)"},
+            {"when": "model=mlp", "space": "choice(sgd, adam)"},
+        ],
+        "model.filters": [
+            {"when": "optimizer=momentum", "space": "choice([8, 16], [16, 16])"},
+            {"when": "optimizer=adamw", "space": "choice([8, 32], [32, 32])"},
+        ],
+    }
+    item = {"model": "cnn", "optimizer": "momentum", "model.filters": [16, 16]}
+    [point] = points_of(params, item)
+    wanted = compose([*BASE, "model=cnn", "optimizer=momentum"]).optimizer["learning_rate"]
+    assert list(point.values()) == [wanted, "cnn", "momentum", "[16,16]"]
+
+
 def test_preset_value_outside_the_space_is_left_to_the_sampler() -> None:
     params = {"model.width": "choice(3, 4)", "optimizer.learning_rate": LOG}
     [point] = points_of(params, {})
@@ -248,6 +268,21 @@ def test_choice_of_a_group_and_a_base_can_lie_in_the_space(store: Store, other: 
     study = start(store, warm({**params, "model.width": widths}), base)
     assert len(study.trials) == 3
     assert {(t.params["model"], t.params["optimizer"]) for t in study.trials} == {("mlp", "adam")}
+
+
+def test_trial_that_no_longer_composes_is_left(
+    store: Store, other: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its preset may be gone."""
+    trial = other.ask()
+    trial.set_user_attr(OVERRIDES, ["experiment=gone"])
+    other.tell(trial, 0.8)
+    study = start(store, warm({"model.width": "range(4, 900)"}))
+    assert len(study.trials) == 3
+    assert (
+        "default: 3 of 4 complete trials of other lie in its space; "
+        "without a valid configuration: 1\n"
+    ) in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
