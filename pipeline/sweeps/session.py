@@ -29,7 +29,7 @@ from pipeline.sweeps.results import (
 )
 from pipeline.sweeps.runs import close_sweep_run, open_sweep_run, reconcile_runs
 from pipeline.sweeps.storage import Study, database_errors
-from pipeline.sweeps.study import requeue_stale, total_trials
+from pipeline.sweeps.study import requeue_stale
 from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import (
     FAILURE,
@@ -37,6 +37,7 @@ from pipeline.sweeps.trials import (
     finished_trials,
     reason_to_stop,
     too_many_failures,
+    total_trials,
 )
 from pipeline.sweeps.warm_start import warm_start
 from pipeline.system import cli, process
@@ -84,7 +85,7 @@ def run_sweep(plan: Plan) -> None:
                 _launch_until_done(plan, study, task)
             finally:
                 write_results(plan.results, study, plan.sweep, plan.space)
-            status = "FAILED" if too_many_failures(study, plan.sweep) else "FINISHED"
+            status = "FAILED" if too_many_failures(study, plan.space, plan.sweep) else "FINISHED"
         except (KeyboardInterrupt, SystemExit):
             status = "KILLED"
             study.stop_session(task.session)
@@ -140,7 +141,9 @@ def _launch_until_done(plan: Plan, study: Study, task: Task) -> None:
     with show_progress(plan.store, plan.sweep, total, table):
         launches = 0
         while (ended := len(_finished_trials(plan, study))) < total:
-            if too_many_failures(study, plan.sweep) or reason_to_stop(study, plan.sweep):
+            if too_many_failures(study, plan.space, plan.sweep) or reason_to_stop(
+                study, plan.sweep
+            ):
                 break
             if reason := launch(plan.launcher, task):
                 print(reason, file=sys.stderr)
@@ -185,7 +188,7 @@ def _warn(error: TrackingUnavailableError) -> None:
 
 def _check_failures(plan: Plan, study: Study) -> None:
     """Raise UserError when too many trials have failed."""
-    if not too_many_failures(study, plan.sweep):
+    if not too_many_failures(study, plan.space, plan.sweep):
         return
     failures = failed_trials(study)
     raise UserError(

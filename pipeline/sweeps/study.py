@@ -4,7 +4,6 @@ Each decision is made under the study's lock. So any number of workers together 
 requested number of trials.
 """
 
-import math
 import time
 from contextlib import suppress
 from functools import partial
@@ -31,8 +30,8 @@ from pipeline.sweeps.trials import (
     params_key,
     params_of,
     reason_to_stop,
-    taken_over_trials,
     too_many_failures,
+    total_trials,
 )
 
 _MAX_DEATHS = 10  # workers that may die while they run the same parameters
@@ -58,7 +57,7 @@ def ask_trial(study: Study, space: Space, sweep: Sweep, session: str = "") -> op
         with study.store.lock:
             requeue_stale(study)
             enough = len(finished_trials(study)) >= total_trials(study, space, sweep)
-            if enough or too_many_failures(study, sweep) or reason_to_stop(study, sweep):
+            if enough or too_many_failures(study, space, sweep) or reason_to_stop(study, sweep):
                 return None
             if trial := _start_trial(study, space, sweep):
                 return trial
@@ -91,16 +90,6 @@ def requeue_stale(study: Study) -> None:
                     study.enqueue_trial(params, user_attrs=attributes)
                 study.set_attribute(trial, DISCARDED, WORKER_DIED)
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-
-
-def total_trials(study: Study, space: Space, sweep: Sweep) -> int:
-    """The number of trials, with those taken over from another study.
-
-    It is `sweep.trials` and those taken over, or fewer if the space or a grid is smaller.
-    """
-    grid = sweep.sampler.get("search_space", {})  # GridSampler's
-    sizes = [len(space.combinations or ()), math.prod(map(len, grid.values())) if grid else 0]
-    return min([sweep.trials + len(taken_over_trials(study)), *filter(None, sizes)])
 
 
 def _start_trial(study: Study, space: Space, sweep: Sweep) -> optuna.Trial | None:

@@ -5,6 +5,7 @@ counted. A trial is discarded if its worker died and its parameters were queued 
 trial has the same parameters, or if its parameters could not be chosen.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from statistics import fmean
@@ -15,7 +16,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config.schema import Sweep
-from pipeline.sweeps.space import SEED, Params
+from pipeline.sweeps.space import SEED, Params, Space
 
 # The names of user attributes.
 DISCARDED = "discarded"  # why the trial was discarded
@@ -138,10 +139,21 @@ def mean_value(trials: Sequence[FrozenTrial]) -> float:
     return fmean(map(value_of, trials))
 
 
-def too_many_failures(study: optuna.Study, sweep: Sweep) -> bool:
+def total_trials(study: optuna.Study, space: Space, sweep: Sweep) -> int:
+    """The number of trials, with those taken over from another study.
+
+    It is `sweep.trials` and those taken over, or fewer if the space or a grid is smaller.
+    """
+    grid = sweep.sampler.get("search_space", {})  # GridSampler's
+    sizes = [len(space.combinations or ()), math.prod(map(len, grid.values())) if grid else 0]
+    return min([sweep.trials + len(taken_over_trials(study)), *filter(None, sizes)])
+
+
+def too_many_failures(study: optuna.Study, space: Space, sweep: Sweep) -> bool:
     """Whether more than `sweep.max_failed_fraction` of the trials have failed."""
     failures, ended = len(failed_trials(study)), len(finished_trials(study))
-    too_early = failures < _MIN_FAILURES and ended < sweep.trials and sweep.max_failed_fraction
+    few = failures < _MIN_FAILURES and ended < total_trials(study, space, sweep)
+    too_early = few and sweep.max_failed_fraction
     return not too_early and failures > sweep.max_failed_fraction * ended
 
 

@@ -18,7 +18,7 @@ from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.plan import make_plan
 from pipeline.sweeps.preflight import check_space
 from pipeline.sweeps.storage import Store
-from pipeline.sweeps.study import total_trials
+from pipeline.sweeps.trials import total_trials
 from tests.helpers.docs import DOCUMENTS, blocks, commands, examples, settings
 from tests.helpers.shipped import PARAMS
 

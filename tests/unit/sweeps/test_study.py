@@ -13,7 +13,7 @@ from pipeline.config.composition import compose_sweep
 from pipeline.config.schema import Sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.storage import Store, Study
-from pipeline.sweeps.study import ask_trial, requeue_stale, total_trials
+from pipeline.sweeps.study import ask_trial, requeue_stale
 from pipeline.sweeps.trials import (
     DISCARDED,
     FAILURE,
@@ -21,6 +21,7 @@ from pipeline.sweeps.trials import (
     finished_trials,
     minutes_of_trials,
     reason_to_stop,
+    total_trials,
 )
 from tests.helpers.configs import changed
 from tests.helpers.studies import (

@@ -25,23 +25,35 @@ def test_sweep_stops_when_too_large_a_share_of_its_trials_fails(store: Store) ->
     sweep = changed(random_sweep(20, **{"train.epochs": "range(1, 30)"}), max_failed_fraction=0.5)
     study = store.open()
     for failures in range(1, 4):
-        assert not too_many_failures(study, sweep)
+        assert not too_many_failures(study, parse_space(sweep), sweep)
         trial = ask_trial(study, parse_space(sweep), sweep)
         assert trial is not None, failures
         study.tell(trial, state=TrialState.FAIL)
-    assert too_many_failures(study, sweep)
+    assert too_many_failures(study, parse_space(sweep), sweep)
     assert ask_trial(study, parse_space(sweep), sweep) is None
-    assert not too_many_failures(study, changed(sweep, max_failed_fraction=1.0))
+    assert not too_many_failures(study, parse_space(sweep), changed(sweep, max_failed_fraction=1.0))
 
 
 def test_few_failures_stop_a_sweep_that_allows_none_or_has_ended(store: Store) -> None:
     sweep = changed(random_sweep(2, **{"train.epochs": "range(1, 30)"}), max_failed_fraction=0.5)
     study = store.open()
     for ended in range(3):
-        assert too_many_failures(study, changed(sweep, max_failed_fraction=0.0)) == (ended > 0)
-        assert too_many_failures(study, sweep) == (ended == 2)
+        assert too_many_failures(
+            study, parse_space(sweep), changed(sweep, max_failed_fraction=0.0)
+        ) == (ended > 0)
+        assert too_many_failures(study, parse_space(sweep), sweep) == (ended == 2)
         if trial := ask_trial(study, parse_space(sweep), sweep):
             study.tell(trial, state=TrialState.FAIL)
+
+
+def test_few_failures_are_too_many_when_a_small_space_has_no_more_trials(store: Store) -> None:
+    sweep = changed(random_sweep(20, **{"model": "choice(mlp, cnn)"}), max_failed_fraction=0.5)
+    study, space = store.open(), parse_space(sweep)
+    for _ in range(2):
+        trial = ask_trial(study, space, sweep)
+        assert trial is not None
+        study.tell(trial, state=TrialState.FAIL)
+    assert too_many_failures(study, parse_space(sweep), sweep)
 
 
 @pytest.fixture

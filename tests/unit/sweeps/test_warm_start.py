@@ -12,7 +12,7 @@ from pipeline.config.schema import Sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.preflight import check_same_study
 from pipeline.sweeps.storage import Store, Study
-from pipeline.sweeps.study import ask_trial, requeue_stale, total_trials
+from pipeline.sweeps.study import ask_trial, requeue_stale
 from pipeline.sweeps.trials import (
     OVERRIDES,
     RUN,
@@ -22,6 +22,7 @@ from pipeline.sweeps.trials import (
     WEIGHTS,
     complete_trials,
     minutes_of_trials,
+    total_trials,
 )
 from pipeline.sweeps.warm_start import starting_points, warm_start
 from pipeline.system.errors import UserError
