@@ -11,11 +11,13 @@ from filelock import FileLock
 from pipeline.config.composition import compose
 from pipeline.config.paths import repository_root
 from pipeline.config.schema import Config
+from pipeline.config.stages import stage_code
 from pipeline.data.splits import data_digest, is_prepared
 from pipeline.fetch import fetch
 from pipeline.prepare import prepare
 from pipeline.sweeps.task import SWEEPS_FOLDER, Task
 from pipeline.system.errors import UserError
+from pipeline.system.files import sha256
 
 
 def prepare_data(cfg: Config) -> Path:
@@ -66,7 +68,9 @@ def build_data(cfg: Config) -> Path:
 
 
 def data_folder(cfg: Config) -> Path:
-    """Where `build_data` keeps the data of a configuration."""
-    key = json.dumps([cfg.data.model_dump(), cfg.prepare.model_dump()], sort_keys=True)
+    """Where `build_data` keeps the data of a configuration. Other code has another folder."""
+    settings = [cfg.data.model_dump(), cfg.prepare.model_dump(), cfg.versions.prepare]
+    code = [sha256(path) for path in stage_code("prepare")]
+    key = json.dumps([*settings, code], sort_keys=True)
     name = hashlib.sha256(key.encode()).hexdigest()[:12]
     return repository_root() / SWEEPS_FOLDER / ".data" / name

@@ -1,4 +1,5 @@
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -6,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.composition import compose
+from pipeline.config.paths import REPOSITORY
 from pipeline.data.splits import data_digest, load_stats
-from pipeline.sweeps.data import build_data, find_data, prepare_data
+from pipeline.sweeps.data import build_data, data_folder, find_data, prepare_data
 from pipeline.sweeps.storage import Store
 from pipeline.sweeps.task import Task
 from pipeline.system.errors import UserError
@@ -44,6 +46,23 @@ def test_data_are_built_once_for_each_configuration(root: Path, built: Path) -> 
     assert (built / "stats.json").stat().st_mtime_ns == before
     other = build_data(compose(["data=mnist_sample", "prepare.seed=4"]))
     assert data_digest(other) != data_digest(built)
+
+
+def test_data_are_built_again_after_a_change_of_code_or_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cfg = compose(SAMPLE)
+    copy = tmp_path / "copy"
+    shutil.copytree(REPOSITORY / "pipeline", copy / "pipeline")
+    shutil.copy(REPOSITORY / "dvc.yaml", copy)
+    monkeypatch.setattr("pipeline.config.stages.REPOSITORY", copy)
+    before = data_folder(cfg)
+    upgraded = cfg.versions.model_copy(update={"prepare": "numpy 99"})
+    assert data_folder(cfg.model_copy(update={"versions": upgraded})) != before
+    (copy / "pipeline/train.py").write_text("# not code of the stage")
+    assert data_folder(cfg) == before
+    (copy / "pipeline/prepare.py").write_text("# other code")
+    assert data_folder(cfg) != before
 
 
 def test_build_that_was_killed_is_done_again(built: Path) -> None:
