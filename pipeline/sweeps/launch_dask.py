@@ -5,7 +5,7 @@ from distributed.comm import CommClosedError
 
 from pipeline.sweeps.entry import worker_main
 from pipeline.sweeps.task import Task
-from pipeline.system.errors import UserError
+from pipeline.system.errors import UserError, describe_error
 
 
 def launch(address: str, task: Task) -> str:
@@ -25,4 +25,9 @@ def launch(address: str, task: Task) -> str:
         try:
             return next(filter(None, client.gather(workers)), "")
         except (KilledWorker, CommClosedError, CancelledError, OSError) as error:
-            return f"a worker was lost ({type(error).__name__}): its trial starts again"
+            return f"a worker was lost ({describe_error(error)}): its trial starts again"
+        except (ImportError, RuntimeError) as error:  # the scheduler cannot read the tasks
+            raise UserError(
+                f"launcher.address={address}: {describe_error(error.__cause__ or error)}: "
+                "is this project on the PYTHONPATH of the scheduler and of the workers?"
+            ) from None

@@ -4,7 +4,7 @@ import ray
 
 from pipeline.sweeps.entry import worker_main
 from pipeline.sweeps.task import Task
-from pipeline.system.errors import UserError
+from pipeline.system.errors import UserError, describe_error
 
 
 def launch(address: str, task: Task) -> str:
@@ -25,7 +25,9 @@ def launch(address: str, task: Task) -> str:
     try:
         return next(filter(None, ray.get(workers)), "")
     except ray.exceptions.RayError as error:
-        return f"a worker was lost ({type(error).__name__}): its trial starts again"
+        # Of an error in a task, Ray's own text is a whole traceback, which ends with the cause.
+        reason = describe_error(getattr(error, "cause", None) or error)
+        return f"a worker was lost ({reason[-500:]}): its trial starts again"
     finally:
         for worker in workers:
             ray.cancel(worker, force=True)  # no effect on a worker that has ended

@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 from optuna.storages.journal import JournalFileOpenLock
 from sqlalchemy import Connection, Engine, create_engine, func, select
 
+from pipeline.system.errors import UserError, one_line
+
 # Without these settings, each side notices a cut connection only after 15 minutes or more. On the
 # server, the cut connection may hold the lock that all other workers wait for. Keepalives detect a
 # peer that is silent while we wait for it. The user timeout (ms) detects a peer that does not
@@ -120,5 +122,15 @@ def database_lock(database: str, name: str) -> Iterator[None]:
 
 @cache
 def engine(database: str) -> Engine:
-    """The SQLAlchemy engine of a database."""
-    return create_engine(database, **ENGINE_SETTINGS)
+    """The SQLAlchemy engine of a database.
+
+    Raises:
+        UserError: when the driver of PostgreSQL is missing.
+    """
+    try:
+        return create_engine(database, **ENGINE_SETTINGS)
+    except ImportError as error:
+        raise UserError(
+            f"launcher.storage: {one_line(error)}: the driver of PostgreSQL is missing: "
+            "make setup LOCK=requirements-cluster.txt"
+        ) from None

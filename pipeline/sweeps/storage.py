@@ -24,6 +24,7 @@ from pipeline.sweeps.locks import (
     JournalLock,
     TrialLock,
     database_lock,
+    engine,
 )
 from pipeline.sweeps.trials import HOST, PROCESS, SETTINGS, TAKEN_OVER
 from pipeline.system import process
@@ -90,6 +91,7 @@ class Store:
 
     def _storage(self) -> BaseStorage:
         if self.database:
+            engine(self.database)  # its errors are clearer
             return RDBStorage(self.database, engine_kwargs=ENGINE_SETTINGS)
         with self._journal_errors():
             return JournalStorage(JournalFileBackend(str(self._journal), self._journal_lock))
@@ -245,14 +247,9 @@ def _has_run(trial: FrozenTrial) -> bool:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turn the errors of a database, or a missing driver, into a `UserError` of one line."""
+    """Turn the errors of a database into a `UserError` of one line."""
     try:
         yield
-    except ImportError as error:
-        raise UserError(
-            f"launcher.storage: {one_line(error)}: the driver of PostgreSQL is missing: "
-            "make setup LOCK=requirements-cluster.txt"
-        ) from None
     except SQLAlchemyError as error:
         raise UserError(f"launcher.storage: {one_line(error)}") from None
     except optuna.exceptions.StorageInternalError as error:  # wraps SQLAlchemy's

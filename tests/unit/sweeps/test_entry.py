@@ -1,9 +1,13 @@
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 from pipeline.config.paths import REPOSITORY
 from pipeline.sweeps.entry import worker_main
+from pipeline.sweeps.storage import Store
+from pipeline.system.process import HOST
+from tests.helpers.tasks import task_of
 
 
 def test_importing_the_function_does_not_import_tensorflow() -> None:
@@ -20,3 +24,21 @@ def test_importing_the_function_does_not_import_tensorflow() -> None:
 
 def test_function_can_be_sent_to_another_process() -> None:
     assert pickle.loads(pickle.dumps(worker_main)) is worker_main
+
+
+def test_missing_package_of_a_worker_is_its_reason(store: Store, tmp_path: Path) -> None:
+    """A machine of a cluster may lack TensorFlow."""
+    code = (
+        "import pickle, sys; sys.modules['tensorflow'] = None;"
+        "from pipeline.sweeps.entry import worker_main;"
+        "print(worker_main(pickle.load(sys.stdin.buffer)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        input=pickle.dumps(task_of(store, tmp_path)),
+        capture_output=True,
+        check=True,
+    )
+    assert result.stdout.decode().startswith(f"{HOST}: ModuleNotFoundError: ")
+    assert b"tensorflow" in result.stdout

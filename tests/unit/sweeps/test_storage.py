@@ -1,4 +1,5 @@
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,16 @@ def test_attribute_of_a_trial_of_another_process_is_set(store: Store) -> None:
     assert study.trials[trial.number].user_attrs["failure"] == "a reason"
 
 
-def test_missing_driver_of_a_database_is_one_line() -> None:
-    message = r"^launcher.storage: no driver: the driver of PostgreSQL is missing: make setup LOCK="
-    with pytest.raises(UserError, match=message), database_errors():
-        raise ImportError("no\n driver")
+def test_missing_driver_of_a_database_is_one_line(tmp_path: Path) -> None:
+    if find_spec("psycopg"):
+        pytest.skip("a driver is installed")
+    store = Store(tmp_path, "study", "postgresql://me:planted@127.0.0.1:9/a")
+    message = r"^launcher.storage: .*: the driver of PostgreSQL is missing: make setup LOCK="
+    for start in (store.open, lambda: store.create("minimize"), store.trial_lock(0).try_acquire):
+        with pytest.raises(UserError, match=message), database_errors():
+            start()
+
+
+def test_other_missing_package_is_not_the_driver() -> None:
+    with pytest.raises(ImportError, match="no cmaes"), database_errors():
+        raise ImportError("no cmaes")
