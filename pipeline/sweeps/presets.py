@@ -16,8 +16,10 @@ from pipeline.config.presets import PRESET
 from pipeline.sweeps.results import spread_of
 from pipeline.sweeps.space import SEED
 from pipeline.sweeps.trials import (
+    DEATHS,
     HISTORY,
     OVERRIDES,
+    PROCESSOR,
     SETTINGS,
     THREADS,
     best_trial,
@@ -30,7 +32,6 @@ from pipeline.sweeps.trials import (
 )
 from pipeline.system.errors import UserError
 from pipeline.system.files import TEMPORARY, write_text
-from pipeline.system.processor import cpu
 from pipeline.training.history import best_epoch
 
 
@@ -134,8 +135,12 @@ def _yaml(values: dict[str, Any]) -> str:
 
 def _head(name: str, study: optuna.Study, trial: FrozenTrial) -> str:
     row = best_epoch(trial.user_attrs[HISTORY])
-    seconds = trial.duration.total_seconds() if trial.duration else 0
-    threads = trial.user_attrs[THREADS]
+    attributes = trial.user_attrs
+    threads = attributes[THREADS]
+    seconds = f"{trial.duration.total_seconds() if trial.duration else 0:.0f} s"
+    # The duration is that of the last attempt.
+    cost = f"at least {seconds}" if DEATHS in attributes else seconds
+    processor = f", on {attributes[PROCESSOR]}" if PROCESSOR in attributes else ""
     best = ", the best" if trial == best_trial(study) else ""
     size = ""
     if is_two_objective(study) and trial in pareto_front(study):
@@ -147,7 +152,7 @@ def _head(name: str, study: optuna.Study, trial: FrozenTrial) -> str:
 #
 #   dvc exp run -S experiment={name}
 #
-# Cost: {seconds:.0f} s of training with {threads} thread{"s" * (threads > 1)}, on {cpu()}
+# Cost: {cost} of training with {threads} thread{"s" * (threads > 1)}{processor}
 # Validation accuracy: {row["val_accuracy"]!r}, loss {row["val_loss"]!r}, at epoch {row["epoch"]}
 """
 

@@ -28,6 +28,7 @@ HOST = "host"  # the machine that runs it
 PROCESS = "process"  # the id of the process that runs it
 WEIGHTS = "weights"  # how many weights and biases the network of a complete trial has
 THREADS = "threads"  # number of TensorFlow threads
+PROCESSOR = "processor"  # the name of the processor; trials of earlier versions have none
 QUEUED_PARAMS = "queued parameters"  # the parameters that it was queued with
 STARTING_POINT = "starting point"  # True: it is of sweep.enqueue, and is not pruned
 TAKEN_OVER = "taken over"  # the trial of another study that it is

@@ -14,8 +14,10 @@ from pipeline.sweeps.preflight import trained_settings
 from pipeline.sweeps.space import Parameter, Params, Space, Value, values_of
 from pipeline.sweeps.storage import Study, find_study
 from pipeline.sweeps.trials import (
+    DEATHS,
     HISTORY,
     OVERRIDES,
+    PROCESSOR,
     QUEUED_PARAMS,
     RUN,
     SETTINGS,
@@ -30,7 +32,8 @@ from pipeline.sweeps.trials import (
 )
 from pipeline.system.errors import UserError, nearest
 
-_COPIED = (HISTORY, RUN, THREADS, WEIGHTS)  # attributes of a trial that is taken over
+# Attributes of a trial that is taken over.
+_COPIED = (DEATHS, HISTORY, PROCESSOR, RUN, THREADS, WEIGHTS)
 
 
 def starting_points(sweep: Sweep, space: Space, base: list[str], conf: Path = CONF) -> list[Params]:

@@ -33,6 +33,7 @@ from pipeline.sweeps.trials import (
     FAILURE,
     HISTORY,
     OVERRIDES,
+    PROCESSOR,
     REQUEUED,
     RUN,
     STARTING_POINT,
@@ -42,6 +43,7 @@ from pipeline.sweeps.trials import (
 from pipeline.system import process
 from pipeline.system.determinism import configure_tensorflow
 from pipeline.system.errors import UserError, describe_error
+from pipeline.system.processor import cpu
 from pipeline.tracking.store import use_store
 from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.history import ROBUST, Row
@@ -119,6 +121,7 @@ def run_trial(task: Task, study: Study, trial: Trial) -> str:
     """
     overrides = trial.user_attrs[OVERRIDES]
     trial.set_user_attr(THREADS, task.threads)
+    trial.set_user_attr(PROCESSOR, cpu())
     try:
         cfg = compose(merge_overrides(task.base, overrides))
     except UserError as error:

@@ -1,5 +1,6 @@
 """The preset of a trial: what it composes to, and what is refused."""
 
+import re
 import resource
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -16,7 +17,7 @@ from pipeline.sweeps.preflight import check_same_study
 from pipeline.sweeps.presets import write_preset
 from pipeline.sweeps.storage import Store, Study, database_errors, find_study
 from pipeline.sweeps.study import ask_trial
-from pipeline.sweeps.trials import HISTORY, OVERRIDES, THREADS
+from pipeline.sweeps.trials import DEATHS, HISTORY, OVERRIDES, PROCESSOR, THREADS
 from pipeline.system.errors import UserError
 from tests.helpers.configs import assert_one_line, changed
 from tests.helpers.studies import random_sweep
@@ -41,11 +42,12 @@ def study_of(sweeps: Path, name: str = "digits", replicates: bool = False) -> St
     return study
 
 
-def end_trial(study: Study, value: float, overrides: list[str]) -> None:
+def end_trial(study: Study, value: float, overrides: list[str], **attributes: Any) -> None:
     sweep = random_sweep(9, **{"model.width": "range(4, 9)"})
     trial = ask_trial(study, parse_space(sweep), sweep)
     assert trial is not None
-    for key, attribute in {OVERRIDES: overrides, THREADS: 2, HISTORY: [ROW]}.items():
+    given = {OVERRIDES: overrides, THREADS: 2, HISTORY: [ROW], **attributes}
+    for key, attribute in given.items():
         trial.set_user_attr(key, attribute)
     study.tell(trial, value)
 
@@ -62,6 +64,20 @@ def test_preset_composes_to_the_best_trial(sweeps: Path, conf: Path) -> None:
     head = path.read_text()
     assert f"# Trial {study.best_trial.number}, the best of 3 " in head
     assert "# Validation accuracy: 0.75, loss 0.5, at epoch 2" in head
+
+
+def test_cost_names_the_processor_of_the_trial(sweeps: Path, conf: Path) -> None:
+    """The attempt of a worker that died has no known end, so its time is not in the duration."""
+    study = study_of(sweeps)
+    end_trial(study, 0.5, ["model.width=4"])
+    assert re.search(r"^# Cost: \d+ s of training with 2 threads$", head_of(study), re.M)
+    end_trial(study, 0.75, ["model.width=5"], **{PROCESSOR: "Planted 9000", DEATHS: 1})
+    cost = r"^# Cost: at least \d+ s of training with 2 threads, on Planted 9000$"
+    assert re.search(cost, head_of(study), re.M)
+
+
+def head_of(study: Study) -> str:
+    return write_preset(study).read_text()
 
 
 def test_any_complete_trial_can_be_promoted(sweeps: Path, conf: Path) -> None:

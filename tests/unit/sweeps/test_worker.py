@@ -15,8 +15,9 @@ from pipeline.sweeps.runs import TRIAL_NUMBER, TRIAL_STATE, open_sweep_run
 from pipeline.sweeps.storage import Store, Study
 from pipeline.sweeps.study import ask_trial
 from pipeline.sweeps.task import Task
-from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, THREADS, epochs_of
+from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, PROCESSOR, THREADS, epochs_of
 from pipeline.sweeps.worker import run_trial
+from pipeline.system.processor import cpu
 from pipeline.tracking.tags import PARENT_RUN
 from pipeline.training.history import ROBUST, best_epoch
 from pipeline.training.loop import train
@@ -83,6 +84,7 @@ def test_complete_trial_has_the_metric_of_its_best_epoch(
         row["epoch"]: row["val_accuracy"] for row in trained.history
     }
     assert trial.user_attrs[THREADS] == task.threads
+    assert trial.user_attrs[PROCESSOR] == cpu()
 
 
 def test_second_objective_is_the_number_of_weights(prepared: Path, tmp_path: Path) -> None:
