@@ -33,10 +33,14 @@ def initial_model(uri: str | None) -> Iterator[Path | None]:
         yield path
 
 
-def check_model_exists(uri: str | None) -> None:
-    """Raise UserError when `train.init_from` names a model that does not exist."""
-    with initial_model(uri):
-        pass
+def digest_now(uri: str | None) -> str:
+    """SHA-256 of the model of `train.init_from`, in hexadecimal; "" if it is not set.
+
+    Raises:
+        UserError: when there is no such model.
+    """
+    with initial_model(uri) as path:
+        return sha256(path) if path else ""
 
 
 def initial_digest(uri: str) -> str:
@@ -55,9 +59,7 @@ def initial_digest(uri: str) -> str:
     if uri == DEFAULT_MODEL:
         return ""
     try:
-        with initial_model(uri) as path:
-            assert path is not None
-            return sha256(path)
+        return digest_now(uri)
     except UserError:
         lock = read_lock() or ""
         stages: dict[str, Any] = yaml.safe_load(lock)["stages"] if is_complete(lock) else {}

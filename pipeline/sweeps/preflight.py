@@ -15,7 +15,7 @@ from optuna.storages import InMemoryStorage
 from pipeline.config.composition import compose
 from pipeline.config.overrides import flatten, merge_overrides
 from pipeline.config.paths import CONF
-from pipeline.config.schema import Config, Sweep
+from pipeline.config.schema import INITIAL_MODEL, Config, Sweep
 from pipeline.sweeps.forms import working_form
 from pipeline.sweeps.parsing import NO_SEED, SHARED, branches_of
 from pipeline.sweeps.samplers import make_strategy
@@ -166,6 +166,8 @@ def _settings(sweep: Sweep, space: Space, cfg: Config, digest: str) -> dict[str,
         "space": {parameter.name: str(parameter.distribution) for parameter in space.searched},
         "data": digest,
     }
+    if cfg.initial_model:  # an alias may stand for another one when the sweep is resumed
+        values[INITIAL_MODEL] = cfg.initial_model
     settings: dict[str, object] = json.loads(json.dumps(flatten(values)))
     return settings
 

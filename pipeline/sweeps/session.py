@@ -13,7 +13,8 @@ import mlflow
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial
 
-from pipeline.artifacts.initial import check_model_exists
+from pipeline.artifacts.initial import digest_now
+from pipeline.config.schema import INITIAL_MODEL
 from pipeline.data.splits import data_digest
 from pipeline.sweeps.data import prepare_data
 from pipeline.sweeps.launchers import launch
@@ -58,7 +59,8 @@ def run_sweep(plan: Plan) -> None:
         UserError: when the study of this name has other settings, too many trials fail, or the
             sweep is already running.
     """
-    check_model_exists(plan.cfg.train.init_from)
+    initial = {INITIAL_MODEL: digest_now(plan.cfg.train.init_from)}
+    plan = replace(plan, cfg=plan.cfg.model_copy(update=initial))
     # Killed workers leave semaphores, which Python's resource tracker removes with a warning.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     with _exclusive(plan), database_errors():

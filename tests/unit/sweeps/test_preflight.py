@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -188,3 +189,12 @@ def test_other_data_are_refused(store: Store) -> None:
     check(store)
     with pytest.raises(UserError, match="data: data is now other data"):
         check(store, digest="other data")
+
+
+def test_other_initial_model_is_refused(store: Store) -> None:
+    """The champion may have moved between two sessions of a sweep."""
+    sweep = compose_sweep(["sweep=depth"]).sweep
+    for digest in ("one", "one", "other"):
+        cfg = compose(["model=mlp"]).model_copy(update={"initial_model": digest})
+        with nullcontext() if digest == "one" else pytest.raises(UserError, match="initial_model"):
+            check_same_study(store.open(), sweep, parse_space(sweep), cfg, "data", [])
