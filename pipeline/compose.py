@@ -45,7 +45,7 @@ def main() -> None:
         # Only now: MLflow takes seconds.
         from pipeline.artifacts.initial import initial_digest
 
-        cfg = cfg.model_copy(update={INITIAL_MODEL: initial_digest(cfg.train.init_from)})
+        cfg = cfg.model_copy(update={INITIAL_MODEL: initial_digest(cfg)})
     save_config(cfg, Path("composed.yaml"))
 
 

@@ -21,7 +21,8 @@ def main() -> None:
 
     threads = configure_tensorflow(cfg.train.threads)
     folders, prepared = [reports, Path(EXPORTS)], Path("data/prepared")
-    print(log_evaluation(cfg, prepared, Path("models"), folders, metrics, threads))
+    models = Path("models")
+    print(log_evaluation(cfg, prepared, models, folders, metrics, threads, is_new=False))
 
 
 if __name__ == "__main__":

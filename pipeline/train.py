@@ -28,12 +28,10 @@ def main() -> None:
 
     threads = configure_tensorflow(cfg.train.threads)
     remove_parts(models)
-    with initial_model(cfg.train.init_from) as init:
-        checkpoints = Checkpoints.of(cfg, prepared, init)
+    with initial_model(cfg.train.init_from, cfg.initial_model) as init:
+        checkpoints = Checkpoints.of(cfg, prepared)
         resumable = checkpoints.folder.is_dir()
-        with training_run(
-            cfg, prepared, threads, checkpoints.id, resumable=resumable, init=init
-        ) as run:
+        with training_run(cfg, prepared, threads, checkpoints.id, resumable) as run:
             validation = load_split(prepared, "validation")
             watch = [PrintNetwork(), ShowMistakes(validation, run.log_mistakes)]
             trained = train(cfg, prepared, run.log_epoch, checkpoints, init, watch)

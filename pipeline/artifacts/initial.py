@@ -7,17 +7,26 @@ from typing import Any
 
 import yaml
 
+from pipeline.artifacts.model_path import names_file
 from pipeline.artifacts.uri import resolve_model
 from pipeline.config.paths import DEFAULT_MODEL
-from pipeline.config.schema import INITIAL_MODEL
+from pipeline.config.schema import INITIAL_MODEL, Config
+from pipeline.config.yaml_files import dump_config
 from pipeline.system.dvc import is_complete, read_lock
 from pipeline.system.errors import UserError
 from pipeline.system.files import sha256
+from pipeline.tracking.lookup import runs_of_file
 
 
 @contextmanager
-def initial_model(uri: str | None) -> Iterator[Path | None]:
+def initial_model(uri: str | None, digest: str) -> Iterator[Path | None]:
     """The file of `train.init_from`, for as long as the block runs; None if it is not set.
+
+    An alias may stand for another model by now. Then the one that is wanted is found in its run.
+
+    Args:
+        uri: the URI of the model.
+        digest: its SHA-256, in hexadecimal; "" if any model is wanted to which the URI leads.
 
     Raises:
         UserError: when there is no such model.
@@ -27,43 +36,75 @@ def initial_model(uri: str | None) -> Iterator[Path | None]:
         return
     with ExitStack() as stack:
         try:
-            path = stack.enter_context(resolve_model(uri))
+            path = _find(stack, uri, digest)
         except UserError as error:
             raise UserError(f"train.init_from: {error}") from None
         yield path
 
 
 def digest_now(uri: str | None) -> str:
-    """SHA-256 of the model of `train.init_from`, in hexadecimal; "" if it is not set.
+    """SHA-256 of the model to which `train.init_from` leads now; "" if it is not set.
 
     Raises:
         UserError: when there is no such model.
     """
-    with initial_model(uri) as path:
+    with initial_model(uri, "") as path:
         return sha256(path) if path else ""
 
 
-def initial_digest(uri: str) -> str:
-    """SHA-256 of the model of `train.init_from`, so that DVC trains again when it has changed.
+def initial_digest(cfg: Config) -> str:
+    """SHA-256 of the model that the training should start from; "" if it starts anew.
 
-    An alias may stand for another model by now, and a file may have other content. A clone may not
-    have the model, and needs none to use what was trained: then it is the digest in dvc.lock. It is
-    "" for models/model.keras, because no stage can depend on its own output.
-
-    Args:
-        uri: the URI of the model.
+    A file is read each time. Another URI, such as an alias, may lead to the result of this very
+    training by now. So the digest in dvc.lock stays as long as the training there has the same
+    settings: a second `dvc repro` has nothing to do, and a clone needs no MLflow store.
 
     Raises:
-        UserError: when there is no such model, and dvc.lock has no training that started from it.
+        UserError: when there is no such model.
     """
-    if uri == DEFAULT_MODEL:
+    if (uri := cfg.train.init_from) is None:
         return ""
+    recorded = _recorded_digest(cfg)
+    if recorded and (uri == DEFAULT_MODEL or not names_file(uri)):
+        return recorded
     try:
         return digest_now(uri)
     except UserError:
-        lock = read_lock() or ""
-        stages: dict[str, Any] = yaml.safe_load(lock)["stages"] if is_complete(lock) else {}
-        before = stages.get("train", {}).get("params", {}).get("composed.yaml", {})
-        if before.get("train", {}).get("init_from") == uri and before.get(INITIAL_MODEL):
-            return str(before[INITIAL_MODEL])
+        if recorded:  # a clone does not have the file, and may need it not
+            return recorded
         raise
+
+
+def _find(stack: ExitStack, uri: str, digest: str) -> Path:
+    try:
+        path = stack.enter_context(resolve_model(uri))
+        if digest in ("", sha256(path)):
+            return path
+        problem = UserError(
+            f"{uri} is another model by now, and no run has the one with the SHA-256 {digest}"
+        )
+    except UserError as error:
+        problem = error
+    for run in runs_of_file(digest) if digest else []:
+        path = stack.enter_context(resolve_model(f"runs:/{run.info.run_id}/model"))
+        if sha256(path) == digest:
+            return path
+    raise problem
+
+
+def _recorded_digest(cfg: Config) -> str:
+    """What dvc.lock has, if the training there has the same settings; else ""."""
+    lock = read_lock() or ""
+    if not is_complete(lock):
+        return ""
+    train: dict[str, Any] = yaml.safe_load(lock)["stages"].get("train", {})
+    params = dict(train.get("params", {}).get("composed.yaml", {}))
+    digest = str(params.pop(INITIAL_MODEL, ""))
+    composed = yaml.safe_load(dump_config(cfg))
+    return digest if all(_value(composed, key) == params[key] for key in params) else ""
+
+
+def _value(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values

@@ -179,7 +179,7 @@ class Config(Section):
     Attributes:
         choices: the file that was picked from each config group, and the preset (`experiment`).
         changes: the picks and values on top of the preset, by key.
-        initial_model: SHA-256 of the model of `train.init_from`, if the compose stage found one.
+        initial_model: SHA-256 of the model of `train.init_from`, which the compose stage writes.
     """
 
     data: Data

@@ -174,7 +174,7 @@ def _without_label_errors(summary: Summary) -> str:
 
 
 def _mistakes(summary: Summary) -> list[dict[str, Any]]:
-    """The worst mistakes: those first to whose label it gave the least probability."""
+    """The worst mistakes, those with the lowest probability of the right class first."""
     predicted = summary.probabilities.argmax(1)
     shown = mistakes(summary.probabilities, summary.test.labels)
     return [

@@ -7,15 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.uri import resolve_model
+from pipeline.artifacts.initial import initial_model
 from pipeline.config.yaml_files import dump_values
 from pipeline.reproduction.recorded import Recorded
 from pipeline.reproduction.stages import CONFIGURATION
 from pipeline.system.errors import UserError
-from pipeline.system.files import sha256, write_text
+from pipeline.system.files import write_text
 from pipeline.system.git import apply_patch, export_commit
 from pipeline.tracking.environment import environment_tags
-from pipeline.tracking.lookup import runs_of_file
 
 
 def write_code(recorded: Recorded, folder: Path) -> None:
@@ -42,7 +41,8 @@ def write_configuration(recorded: Recorded, folder: Path) -> None:
         config["train"]["threads"] = int(recorded.tags["threads"])
     if digest := recorded.init_digest:
         init = folder / "init.keras"
-        _copy_model(digest, config["train"]["init_from"], init)
+        with initial_model(config["train"]["init_from"], digest) as found:
+            shutil.copyfile(str(found), init)
         config["train"]["init_from"] = str(init)
     write_text(folder / CONFIGURATION, dump_values(config))
 
@@ -69,17 +69,3 @@ def tools_for(recorded: Recorded, folder: Path) -> Path:
     if subprocess.run(["make", "setup"], cwd=folder, check=False).returncode:
         raise UserError("`make setup` failed in the commit of the run, see above")
     return folder / ".venv" / "bin"
-
-
-def _copy_model(digest: str, uri: str, target: Path) -> None:
-    """Copy the model file with a digest, from the run that made it or from where it was."""
-    made = [f"runs:/{run.info.run_id}/model" for run in runs_of_file(digest)]
-    for place in (*made, uri):
-        try:
-            with resolve_model(place) as path:
-                if sha256(path) == digest:
-                    shutil.copyfile(path, target)
-                    return
-        except UserError:
-            continue
-    raise UserError(f"the model that the training started from is gone: {uri}, SHA-256 {digest}")

@@ -1,9 +1,10 @@
 """The checks before the first trial of a sweep."""
 
 import json
+import re
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from operator import attrgetter
@@ -29,6 +30,7 @@ from pipeline.system.redaction import redact
 REPLICATES = "_replicates"  # the end of the name of a sweep that `replicate` runs
 _MANY_CONFIGS = 100  # to check in silence: a hundred takes two seconds
 _SEEDS = (f"params.{SEED}", f"space.{SEED}")  # settings of replicates
+_SEED_RANGE = re.compile(r"range\((\d+), *(\d+)\)")
 _STARTUP_TRIALS = 10  # Optuna's default, for samplers whose settings do not give it
 
 
@@ -126,14 +128,20 @@ def check_same_study(
     else:
         before = study.user_attrs[SETTINGS]
         keys = sorted(k for k in {*before, *settings} if before.get(k) != settings.get(k))
-        if sweep.replicates and before.keys() == settings.keys():
-            keys = [key for key in keys if key not in _SEEDS]  # more seeds may follow
+        if sweep.replicates and _has_more_seeds(before, settings):
+            keys = [key for key in keys if key not in _SEEDS]
         if keys:
             changes = "; ".join(f"{k}: {before.get(k)} is now {settings.get(k)}" for k in keys[:5])
             raise UserError(
                 f"the sweep {sweep.name} was started with a different search space or settings "
                 f"({changes}): {_restart_advice(sweep, study.store)}"
             )
+
+
+def _has_more_seeds(before: Mapping[str, object], settings: Mapping[str, object]) -> bool:
+    """Whether a range of seeds is the same as before, or goes on after it."""
+    old, new = (_SEED_RANGE.fullmatch(str(s.get(_SEEDS[0]))) for s in (before, settings))
+    return bool(old and new and old[1] == new[1] and int(old[2]) <= int(new[2]))
 
 
 def _restart_advice(sweep: Sweep, store: Store) -> str:

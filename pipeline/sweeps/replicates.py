@@ -1,6 +1,7 @@
 """The best trials of a study again, each with several new seeds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -10,6 +11,7 @@ from pipeline.config.composition import compose, compose_sweep
 from pipeline.config.overrides import key_of, merge_overrides
 from pipeline.config.paths import CONF
 from pipeline.config.presets import PRESET
+from pipeline.config.schema import INITIAL_MODEL
 from pipeline.sweeps.parsing import SHARED
 from pipeline.sweeps.plan import Plan, plan_sweep
 from pipeline.sweeps.preflight import REPLICATES
@@ -75,7 +77,9 @@ def plan_replicates(
     )
     # The presets have all other values. In the base, those would replace the values of the trials.
     shared = [text for text in base if key_of(text) == PRESET or _is_shared(key_of(text))]
-    return plan_sweep(composed.model_copy(update={"sweep": sweep}), shared, conf=conf)
+    plan = plan_sweep(composed.model_copy(update={"sweep": sweep}), shared, conf=conf)
+    initial = {INITIAL_MODEL: settings.get(INITIAL_MODEL, "")}
+    return replace(plan, cfg=plan.cfg.model_copy(update=initial))
 
 
 def _is_shared(key: str) -> bool:

@@ -13,7 +13,7 @@ import mlflow
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial
 
-from pipeline.artifacts.initial import digest_now
+from pipeline.artifacts.initial import digest_now, initial_model
 from pipeline.config.schema import INITIAL_MODEL
 from pipeline.data.splits import data_digest
 from pipeline.sweeps.data import prepare_data
@@ -34,6 +34,7 @@ from pipeline.sweeps.study import requeue_stale
 from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import (
     FAILURE,
+    SETTINGS,
     failed_trials,
     finished_trials,
     reason_to_stop,
@@ -59,13 +60,13 @@ def run_sweep(plan: Plan) -> None:
         UserError: when the study of this name has other settings, too many trials fail, or the
             sweep is already running.
     """
-    initial = {INITIAL_MODEL: digest_now(plan.cfg.train.init_from)}
-    plan = replace(plan, cfg=plan.cfg.model_copy(update=initial))
+    initial = plan.cfg.initial_model or digest_now(plan.cfg.train.init_from)
     # Killed workers leave semaphores, which Python's resource tracker removes with a warning.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     with _exclusive(plan), database_errors():
         prepared = prepare_data(plan.cfg)
         study = plan.store.create(*plan.sweep.directions)
+        plan = _with_initial_model(plan, study, initial)
         use_store()
         task = Task(
             store=plan.store,
@@ -73,6 +74,7 @@ def run_sweep(plan: Plan) -> None:
             base=plan.base,
             prepared=prepared,
             digest=data_digest(prepared),
+            initial=plan.cfg.initial_model,
             threads=plan.threads,
             tracking_uri=mlflow.get_tracking_uri(),
             parent_run="",
@@ -100,6 +102,19 @@ def run_sweep(plan: Plan) -> None:
         print_summary(study, plan.sweep, plan.results)
 
 
+def _with_initial_model(plan: Plan, study: Study, digest: str) -> Plan:
+    """The plan with the digest of the model that its trials start from.
+
+    It is that with which the study began: an alias may stand for another model by now.
+
+    Raises:
+        UserError: when there is no such model any more.
+    """
+    digest = study.user_attrs.get(SETTINGS, {}).get(INITIAL_MODEL, digest)
+    with initial_model(plan.cfg.train.init_from, digest):
+        return replace(plan, cfg=plan.cfg.model_copy(update={INITIAL_MODEL: digest}))
+
+
 @contextmanager
 def _exclusive(plan: Plan) -> Iterator[None]:
     """Let only one session at a time use a study in a folder; a database allows several."""
@@ -123,8 +138,8 @@ def _open(plan: Plan, study: Study, task: Task) -> Task:
     # Several machines may start one study at the same time.
     with cli.signals_held(), plan.store.lock:
         if not is_started(study):
-            points = plan.starting_points
-            warm_start(study, plan.sweep, plan.space, plan.base, task.digest, points)
+            given = plan.sweep, plan.space, plan.base, plan.starting_points
+            warm_start(study, *given, task.digest, task.initial)
         check_same_study(study, plan.sweep, plan.space, plan.cfg, task.digest, plan.base)
         try:
             run = open_sweep_run(plan.cfg, task.prepared, plan.sweep.name, study.user_attrs["id"])

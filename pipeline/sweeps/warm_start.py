@@ -9,7 +9,7 @@ import optuna
 from pipeline.config.composition import compose
 from pipeline.config.overrides import merge_overrides, to_grammar
 from pipeline.config.paths import CONF
-from pipeline.config.schema import Config, Sweep
+from pipeline.config.schema import INITIAL_MODEL, Config, Sweep
 from pipeline.sweeps.preflight import trained_settings
 from pipeline.sweeps.space import Parameter, Params, Space, Value, values_of
 from pipeline.sweeps.storage import Study, find_study
@@ -122,7 +122,13 @@ def _find(
 
 
 def warm_start(
-    study: Study, sweep: Sweep, space: Space, base: list[str], digest: str, points: list[Params]
+    study: Study,
+    sweep: Sweep,
+    space: Space,
+    base: list[str],
+    points: list[Params],
+    digest: str,
+    initial: str = "",
 ) -> None:
     """Give a new study its starting points, and the trials of `sweep.from`.
 
@@ -133,11 +139,13 @@ def warm_start(
         sweep: the settings of the sweep.
         space: the parameters of the sweep.
         base: the overrides that all trials share.
-        digest: the digest of the prepared data.
         points: what `starting_points` returned.
+        digest: the digest of the prepared data.
+        initial: SHA-256 of the model that trials start from; "" if they start anew.
 
     Raises:
-        UserError: when the other study does not exist, or has another metric or other data.
+        UserError: when the other study does not exist, or has another metric, other data or another
+            initial model.
     """
     if sweep.from_:
         folder = study.store.folder.parent / sweep.from_
@@ -147,6 +155,8 @@ def warm_start(
             raise UserError(f"sweep.from: the metric of {sweep.from_} is {theirs['metric']}")
         if theirs["data"] != digest:
             raise UserError(f"sweep.from: {sweep.from_} was trained on other data")
+        if theirs.get(INITIAL_MODEL, "") != initial:
+            raise UserError(f"sweep.from: the trials of {sweep.from_} started from another model")
         skipped = _take_over(study, other, sweep, space, base)
         taken, count = len(taken_over_trials(study)), len(complete_trials(other))
         text = f"{taken} of {count} complete trials of {sweep.from_} lie in its space"

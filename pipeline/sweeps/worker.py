@@ -22,6 +22,7 @@ from optuna.trial import TrialState
 from pipeline.artifacts.initial import initial_model
 from pipeline.config.composition import compose
 from pipeline.config.overrides import merge_overrides
+from pipeline.config.schema import INITIAL_MODEL
 from pipeline.data.splits import load_split
 from pipeline.sweeps.data import find_data
 from pipeline.sweeps.parsing import parse_space
@@ -124,6 +125,7 @@ def run_trial(task: Task, study: Study, trial: Trial) -> str:
     trial.set_user_attr(PROCESSOR, cpu())
     try:
         cfg = compose(merge_overrides(task.base, overrides))
+        cfg = cfg.model_copy(update={INITIAL_MODEL: task.initial})
     except UserError as error:
         _record(task, study, trial, _failed(error, []))
         return task.parent_run
@@ -182,8 +184,8 @@ def _train_trial(task: Task, study: Study, trial: Trial, run: TrialRun) -> Outco
     folder = Path(SWEEPS_FOLDER) / task.sweep.name / "checkpoints"
     checkpoints = None
     try:
-        with initial_model(run.cfg.train.init_from) as init:
-            checkpoints = Checkpoints.of(run.cfg, task.prepared, init, folder)
+        with initial_model(run.cfg.train.init_from, run.cfg.initial_model) as init:
+            checkpoints = Checkpoints.of(run.cfg, task.prepared, folder)
             outcome = _fit(task, reporter, checkpoints, init)
     # The trial did not fail: the session was interrupted, the study's storage failed, or another
     # worker has restarted the trial.

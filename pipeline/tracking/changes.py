@@ -53,22 +53,19 @@ def uncommitted_patch() -> tuple[bytes, list[str]]:
     return patch_of(kept) if kept else b"", left_out
 
 
-def log_changes(run_id: str, replace: bool = False) -> None:
-    """Log the uncommitted changes as an artifact of a run.
+def log_changes(run_id: str) -> None:
+    """Log the uncommitted changes as an artifact of a run, in place of earlier ones.
 
-    Args:
-        run_id: the run.
-        replace: whether the run may have earlier ones. MLflow cannot remove an artifact, so an
-            empty file then stands for no changes.
+    MLflow cannot remove an artifact. An empty file stands for no changes after earlier ones.
     """
     patch, left_out = uncommitted_patch()
     client = mlflow.MlflowClient()
-    if patch or replace:
+    if patch or any(artifact.path == PATCH for artifact in client.list_artifacts(run_id)):
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
             path = Path(folder) / PATCH
             path.write_bytes(patch)
             client.log_artifact(run_id, str(path))
-    if left_out or replace:
+    if left_out or LEFT_OUT in client.get_run(run_id).data.tags:
         set_tags(run_id, {LEFT_OUT: ", ".join(left_out)[:5000]})
 
 

@@ -53,7 +53,7 @@ class TrainingRun(TrackedRun):
 
     _system: SystemMetrics | None = None
 
-    def open(self, training_id: str, resumable: bool, init: Path | None) -> None:
+    def open(self, training_id: str, resumable: bool) -> None:
         """Find or create the run, and log what is known before the training starts."""
         connect(self.cfg.tracking.experiment)
         wait_until_known(training_id, cli.check_signals)
@@ -78,9 +78,9 @@ class TrainingRun(TrackedRun):
             tags["dvc.experiment"] = experiment
         if names := gpus():
             tags["gpus"] = ", ".join(names)
-        if init:
-            tags[INIT_DIGEST] = sha256(init)
-            if parent := find_run(self.cfg.tracking.experiment, sha256(init)):
+        if digest := self.cfg.initial_model:
+            tags[INIT_DIGEST] = digest
+            if parent := find_run(self.cfg.tracking.experiment, digest):
                 tags[PARENT_RUN] = parent.info.run_id
         # MLflow's parameters are immutable: skip those that a resumed run has already.
         params = [param for param in run_params(self.cfg) if param.key not in run.data.params]
@@ -149,7 +149,6 @@ def training_run(
     threads: int,
     training_id: str,
     resumable: bool = False,
-    init: Path | None = None,
 ) -> Iterator[TrainingRun]:
     """Open the run of a training, and close it at the end of the block.
 
@@ -158,21 +157,18 @@ def training_run(
     Signals are held while the block runs, so the block must call `cli.check_signals` regularly.
 
     Args:
-        cfg: the configuration of the training.
+        cfg: the configuration of the training. The run that produced its initial model becomes the
+            parent.
         prepared: folder of the prepared data.
         threads: number of TensorFlow threads.
         training_id: the id of the training. If it was interrupted, its run is resumed.
         resumable: whether the training still has checkpoints. If so, its run is resumed even if it
             is complete, because DVC has not recorded the outputs yet.
-        init: the model file that the training starts from. The run that produced it becomes the
-            parent.
     """
     run = TrainingRun(cfg, prepared, threads)
     with cli.signals_held():
         try:
-            run.attempt(
-                lambda: run.open(training_id, resumable, init), survives=TrackingUnavailableError
-            )
+            run.attempt(lambda: run.open(training_id, resumable), survives=TrackingUnavailableError)
             cli.check_signals()
             yield run
         except (KeyboardInterrupt, SystemExit):

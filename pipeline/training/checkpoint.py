@@ -73,7 +73,6 @@ class Checkpoints:
         cls,
         cfg: Config,
         prepared: Path,
-        init: Path | None = None,
         folder: str | Path = CHECKPOINTS,
     ) -> Self:
         """The checkpoints of a training.
@@ -81,10 +80,9 @@ class Checkpoints:
         Args:
             cfg: the configuration of the training.
             prepared: folder of the prepared data.
-            init: the model file that the training starts from.
             folder: the folder of all checkpoints, below the repository.
         """
-        return cls(repository_root() / folder / fingerprint(cfg, prepared, init)[:32])
+        return cls(repository_root() / folder / fingerprint(cfg, prepared)[:32])
 
     @property
     def id(self) -> str:
@@ -194,13 +192,13 @@ def remove_finished(model: str) -> None:
             shutil.rmtree(marker.parent, ignore_errors=True)
 
 
-def fingerprint(cfg: Config, prepared: Path, init: Path | None = None) -> str:
+def fingerprint(cfg: Config, prepared: Path) -> str:
     """SHA-256, in hexadecimal, of everything that affects the result of a training."""
     values = cfg.model_dump()
     content = {
         **{section: values[section] for section in ("model", "augment", "optimizer", "schedule")},
         # The content of the initial model, not its URI.
-        "train": {**values["train"], "init_from": init and sha256(init)},
+        "train": {**values["train"], "init_from": cfg.initial_model},
         "data": data_digest(prepared),
         "code": [sha256(path) for path in stage_code("train")],
         "versions": library_versions()["train"],

@@ -69,7 +69,7 @@ def train(
         checkpoints: the checkpoints to resume from and to save to. However often the training is
             interrupted, the result has the same bytes.
         init: a .keras file of the same network. Training starts from its weights. Epochs and
-            schedule start at the beginning; the state of an optimizer of the same kind is kept.
+            schedule start at the beginning. Without a schedule, the optimizer keeps its state.
         callbacks: more Keras callbacks. What they add to the metrics of an epoch is recorded.
 
     Raises:

@@ -1,7 +1,6 @@
 """Add the test results to the MLflow run of a trained model."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import mlflow
 from mlflow.entities import Run
 
 from pipeline.artifacts.answers import Answers, answer, answers_of
-from pipeline.artifacts.initial import initial_model
 from pipeline.artifacts.keras_file import load_model
 from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config
@@ -43,6 +41,7 @@ def log_evaluation(
     folders: Sequence[Path],
     metrics: dict[str, float],
     threads: int,
+    is_new: bool = True,
 ) -> str:
     """Add the test results to the run that trained a model, and update the champion.
 
@@ -56,6 +55,8 @@ def log_evaluation(
         folders: what `evaluate` has written, which becomes artifacts of the run.
         metrics: the test metrics, by the names to log.
         threads: number of TensorFlow threads.
+        is_new: whether the evaluation ends now. Then the run gets its configuration, commit and
+            changes, which may be others than those of the training.
 
     Returns:
         Two lines: the name and id of the run, and which model is the champion.
@@ -84,13 +85,13 @@ def log_evaluation(
         client = mlflow.MlflowClient()
         for folder in folders:
             client.log_artifacts(run_id, str(folder), folder.name)
+        if is_new:
+            client.log_text(run_id, dump_config(cfg), COMPOSED)
+            log_changes(run_id)
+            set_tags(run_id, commit_tags())
         if run.info.status != EVALUATED:
             client.update_run(run_id, EVALUATED)
-        else:  # these reports may come from another configuration or commit than the earlier ones
-            client.log_text(run_id, dump_config(cfg), COMPOSED)
-            log_changes(run_id, replace=True)
-            set_tags(run_id, commit_tags())
-        run = mlflow.MlflowClient().get_run(run_id)  # with what was logged just now
+        run = client.get_run(run_id)  # with what was logged just now
     line = _champion_line(cfg, prepared, path, run)
     return f"run {run.info.run_name} ({run_id})\n{line}"
 
@@ -118,33 +119,13 @@ def _restore_run(cfg: Config, prepared: Path, models: Path, threads: int) -> Run
     """Write the run of a model whose training is not recorded in this store."""
     metrics = read_metrics(models / "metrics.json", VALIDATION_METRICS)
     history = read_history(models / "history.csv")
-    with _same_initial_model(cfg) as init:
-        checkpoints = Checkpoints.of(cfg, prepared, init)
-        with training_run(
-            cfg,
-            prepared,
-            threads,
-            checkpoints.id,
-            resumable=checkpoints.folder.is_dir(),
-            init=init,
-        ) as training:
-            for row in history:
-                training.log_epoch(int(row["epoch"]), row)
-            training.log_model(load_model(models / "model.keras"), models, metrics)
+    checkpoints = Checkpoints.of(cfg, prepared)
+    resumable = checkpoints.folder.is_dir()
+    with training_run(cfg, prepared, threads, checkpoints.id, resumable) as training:
+        for row in history:
+            training.log_epoch(int(row["epoch"]), row)
+        training.log_model(load_model(models / "model.keras"), models, metrics)
     if training.error:
         raise training.error
     set_tags(training.run_id, {"restored": "written after the training, from its files"})
     return mlflow.MlflowClient().get_run(training.run_id)
-
-
-@contextmanager
-def _same_initial_model(cfg: Config) -> Iterator[Path | None]:
-    """The model that the training started from; None if it cannot be found, or is another by now.
-
-    A clone has the results of a training without that model.
-    """
-    with ExitStack() as stack:
-        path = None
-        with suppress(UserError):
-            path = stack.enter_context(initial_model(cfg.train.init_from))
-        yield path if path and sha256(path) == cfg.initial_model else None

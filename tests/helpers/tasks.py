@@ -24,6 +24,7 @@ def task_of(store: Store, prepared: Path, trials: int = 2, **changes: Any) -> Ta
         "base": BASE,
         "prepared": prepared,
         "digest": data_digest(prepared) if is_prepared(prepared) else "",
+        "initial": "",
         "threads": 1,
         "tracking_uri": "",
         "parent_run": "",

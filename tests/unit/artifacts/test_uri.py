@@ -11,7 +11,7 @@ import mlflow.pyfunc
 import pytest
 import yaml
 
-from pipeline.artifacts.initial import initial_digest, initial_model
+from pipeline.artifacts.initial import initial_model
 from pipeline.artifacts.uri import resolve_model
 from pipeline.system.errors import UserError
 from tests.helpers.pickles import Payload
@@ -38,13 +38,6 @@ def test_path_leads_to_itself(tmp_path: Path) -> None:
         assert path == tmp_path / "a.keras"
 
 
-def test_initial_model_must_exist(tmp_path: Path) -> None:
-    with initial_model(None) as path:
-        assert path is None
-    with pytest.raises(UserError, match=r"train\.init_from: there is no model file .*a\.keras"):
-        initial_model(str(tmp_path / "a.keras")).__enter__()
-
-
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
@@ -66,7 +59,7 @@ def test_uri_that_names_no_model_says_why(
         resolve_model(uri).__enter__()
     assert str(error.value).startswith(message)
     with pytest.raises(UserError) as error:
-        initial_model(uri).__enter__()
+        initial_model(uri, "").__enter__()
     assert str(error.value).startswith(f"train.init_from: {message}")
 
 
@@ -195,27 +188,3 @@ def test_pickled_model_is_refused_and_not_unpickled(
     with suppress(AttributeError):  # the unpickled object is not a model
         mlflow.pyfunc.load_model(uri)
     assert executed.exists(), "the pickle is harmless, so this test proves nothing"
-
-
-def test_digest_of_the_initial_model_follows_its_content(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "a.keras"
-    path.write_bytes(b"one")
-    first = initial_digest(str(path))
-    path.write_bytes(b"two")
-    assert initial_digest(str(path)) not in ("", first)
-    assert initial_digest("models/model.keras") == ""
-
-
-def test_initial_model_that_is_gone_has_the_digest_of_dvc_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    params = {"train": {"init_from": "a.keras"}, "initial_model": "abc"}
-    stage = {"cmd": "python -m pipeline.train", "params": {"composed.yaml": params}}
-    (tmp_path / "dvc.lock").write_text(yaml.safe_dump({"stages": {"train": stage}}))
-    assert initial_digest("a.keras") == "abc"
-    with pytest.raises(UserError, match=r"there is no model file b\.keras"):
-        initial_digest("b.keras")

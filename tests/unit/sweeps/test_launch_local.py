@@ -57,6 +57,7 @@ def test_worker_is_replaced_after_its_trials(tmp_path: Path, prepared: Path) -> 
         base=["model=softmax", "train.epochs=1"],
         prepared=prepared,
         digest=data_digest(prepared),
+        initial="",
         threads=1,
         tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
         parent_run="",

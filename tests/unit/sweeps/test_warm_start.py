@@ -154,7 +154,7 @@ def start(store: Store, sweep: Sweep, base: list[str] = BASE, data: str = "data"
     """A new study, as a sweep starts it."""
     study, space = store.create(*sweep.directions), parse_space(sweep)
     points = starting_points(sweep, space, base)
-    warm_start(study, sweep, space, base, data, points)
+    warm_start(study, sweep, space, base, points, data)
     check_same_study(study, sweep, space, compose(base), data, base)
     return study
 
@@ -174,7 +174,7 @@ def test_starting_points_are_the_first_trials_and_survive_a_dead_worker(store: S
     study = start(store, sweep)
     space = parse_space(sweep)
     # A kill before the settings were recorded: the second call adds nothing.
-    warm_start(study, sweep, space, BASE, "data", starting_points(sweep, space, BASE))
+    warm_start(study, sweep, space, BASE, starting_points(sweep, space, BASE), "data")
     assert len(study.trials) == 2
     trial = ask_trial(study, space, sweep)
     assert trial is not None

@@ -125,7 +125,7 @@ def test_later_changes_replace_the_patch(project: Path, tracked: Path, tmp_path:
     write("params.yaml", b"a: 2\n")
     log_changes(run_id)
     git("checkout", "--quiet", "params.yaml")
-    log_changes(run_id, replace=True)
+    log_changes(run_id)
     assert Path(MlflowClient().download_artifacts(run_id, PATCH, str(tmp_path))).read_bytes() == b""
 
 

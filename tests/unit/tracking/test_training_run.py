@@ -10,7 +10,6 @@ from pipeline.config.schema import Config
 from pipeline.data.splits import data_digest
 from pipeline.models import mlp
 from pipeline.system.errors import UserError
-from pipeline.system.files import sha256
 from pipeline.tracking.store import set_tags
 from pipeline.tracking.tags import DATA_DIGEST, INIT_DIGEST, MODEL_DIGEST, PARENT_RUN, TRAINING_ID
 from pipeline.tracking.training_run import TrainingRun, training_run
@@ -112,23 +111,20 @@ def test_finished_run_is_resumed_only_while_there_are_checkpoints(
 def test_run_of_a_living_process_is_left_alone(digits: Config, prepared: Path) -> None:
     with training_run(digits, prepared, 1, "fingerprint") as first:
         other = TrainingRun(digits, prepared, 1)
-        other.open("fingerprint", resumable=True, init=None)
+        other.open("fingerprint", resumable=True)
         assert other.run_id != first.run_id
         other.close("FINISHED")
 
 
-def test_initial_model_makes_its_run_the_parent(
-    digits: Config, prepared: Path, tmp_path: Path
-) -> None:
-    init = tmp_path / "model.keras"
-    init.write_bytes(b"weights")
+def test_initial_model_makes_its_run_the_parent(digits: Config, prepared: Path) -> None:
     with training_run(digits, prepared, 1, "first") as parent:
-        set_tags(parent.run_id, {MODEL_DIGEST: sha256(init)})
-    with training_run(digits, prepared, 1, "second", init=init) as child:
+        set_tags(parent.run_id, {MODEL_DIGEST: "abc"})
+    started = digits.model_copy(update={"initial_model": "abc"})
+    with training_run(started, prepared, 1, "second") as child:
         pass
     tags = mlflow.MlflowClient().get_run(child.run_id).data.tags
     assert tags[PARENT_RUN] == parent.run_id
-    assert tags[INIT_DIGEST] == sha256(init)
+    assert tags[INIT_DIGEST] == "abc"
 
 
 def test_training_runs_without_a_store_that_answers(

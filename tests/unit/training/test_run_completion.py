@@ -193,16 +193,26 @@ def test_run_has_the_configuration_of_its_last_evaluation(
 
 
 def test_run_is_restored_without_the_model_that_the_training_started_from(
-    cfg: MakeConfig, prepared: Path, workspace: Path, digits: Config
+    cfg: MakeConfig, prepared: Path, workspace: Path
 ) -> None:
-    """A clone does not have it, or a file by its name is another model by now."""
-    other = workspace / "other.keras"
-    for initial in (workspace / "gone.keras", other):
-        save_model(mlp(tiny.SHAPE, tiny.CLASSES, depth=0, width=0), other)
-        settings = ("tracking.experiment=digits", "data=mnist_sample", "model=softmax")
-        started = cfg(*settings, f"train.init_from={initial}")
-        log(started.model_copy(update={"initial_model": "0" * 64}), prepared, workspace)
-        run = only_run()
-        assert_complete(run, workspace)
-        assert INIT_DIGEST not in run.data.tags
-        MlflowClient().delete_run(run.info.run_id)
+    """A clone does not have it."""
+    settings = ("tracking.experiment=digits", "data=mnist_sample", "model=softmax")
+    started = cfg(*settings, "train.init_from=gone.keras")
+    log(started.model_copy(update={"initial_model": "0" * 64}), prepared, workspace)
+    run = only_run()
+    assert_complete(run, workspace)
+    assert run.data.tags[INIT_DIGEST] == "0" * 64
+
+
+def test_results_that_are_logged_later_keep_the_configuration(
+    digits: Config, cfg: MakeConfig, prepared: Path, workspace: Path
+) -> None:
+    """`make track` does not know the commit and the changes of the evaluation."""
+    log(digits, prepared, workspace)
+    models, folders = workspace / "models", [workspace / "reports"]
+    settings = ("tracking.experiment=digits", "data=mnist_sample", "model=softmax")
+    other = cfg(*settings, "evaluate.worst_mistakes=9")
+    log_evaluation(other, prepared, models, folders, METRICS, 1, is_new=False)
+    run_id = only_run().info.run_id
+    recorded = MlflowClient().download_artifacts(run_id, "composed.yaml", str(workspace))
+    assert read_yaml(Path(recorded), "")["evaluate"]["worst_mistakes"] == 25
