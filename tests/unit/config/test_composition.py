@@ -287,7 +287,7 @@ def test_values_are_replaced_as_by_hydra(overrides: list[str]) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         wanted = OmegaConf.to_container(hydra_compose("config", overrides), resolve=True)
     assert isinstance(wanted, dict)
-    written = {"versions": library_versions(), "choices": {}, "changes": {}}
+    written = {"versions": library_versions(), "choices": {}, "changes": {}, "initial_model": ""}
     assert compose(overrides).settings() == Config.model_validate(wanted | written).settings()
 
 
