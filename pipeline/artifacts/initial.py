@@ -70,7 +70,7 @@ def initial_digest(cfg: Config) -> str:
     try:
         return digest_now(uri)
     except UserError:
-        if recorded:  # a clone does not have the file, and may need it not
+        if recorded:  # a clone does not have the file, and may not need it
             return recorded
         raise
 
@@ -105,6 +105,7 @@ def _recorded_digest(cfg: Config) -> str:
 
 
 def _value(values: Any, key: str) -> Any:
+    """The value of a dotted key; None if there is none: an older dvc.lock may have other keys."""
     for part in key.split("."):
-        values = values[part]
+        values = values.get(part) if isinstance(values, dict) else None
     return values

@@ -78,6 +78,9 @@ def test_training_with_other_settings_starts_from_the_model_of_now(
     record(compose(["train.init_from=models/model.keras"]), "abc")
     more = compose(["train.init_from=models/model.keras", "train.epochs=5"])
     assert initial_digest(more) == sha256(path)
+    lock = (folder / "dvc.lock").read_text()
+    (folder / "dvc.lock").write_text(lock.replace("versions.train:", "train.key_of_before:"))
+    assert initial_digest(compose(["train.init_from=models/model.keras"])) == sha256(path)
 
 
 def test_model_is_found_in_its_run_when_the_address_leads_to_another_one(
