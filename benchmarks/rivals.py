@@ -3,12 +3,12 @@
 Examples:
     python -m benchmarks.rivals [--trials 20] [--rounds 1]     # or: make bench-sweep
 
-All use the space of conf/sweep/default.yaml on MNIST. `make sweep` uses its sampler and its pruner.
-The other two have neither: they get the same number of points, drawn at random from the space. Each
-runs in its own clone of the last commit, with prepared data, and logs to MLflow. Times are read
-from MLflow. The sweep and DVC's queue use two processes with one thread each. Hydra runs the points
-one after another in one process, which uses both cores. Only validation data is used. The last
-column is the time to the accuracy that all of them reached. Writes docs/benchmarks/sweep.md.
+All use the space of conf/sweep/default.yaml on MNIST. `make sweep` uses its sampler and its pruner,
+and its first trial is the preset. The other two get the same number of points, drawn at random from
+the space. Each runs in its own clone of the last commit, with prepared data, and logs to MLflow.
+Times are read from MLflow. The sweep and DVC's queue use two processes with one thread each. Hydra
+runs the points one after another in one process, which uses both cores. Only validation data is
+used. The last column is the time to the accuracy that all of them reached. Writes docs/benchmarks/sweep.md.
 """
 
 import argparse

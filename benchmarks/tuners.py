@@ -9,8 +9,9 @@ that only the search differs. Each runs in its own clone of the last commit, wit
 logs to MLflow; times are read from there. The sweep and Ray Tune use the sampler and the pruner of
 that file, and two processes with one thread each. KerasTuner prunes with Hyperband, draws at
 random, and trains one trial after another with both cores; a trial that it goes on with is trained
-anew. Each tries the same number of points. Only validation data is used. The last column is the
-time to the accuracy that all of them reached. Writes docs/benchmarks/tuners.md.
+anew. Each tries the same number of points; the first one of `make sweep` is the preset, which the
+others do not know. Only validation data is used. The last column is the time to the accuracy that
+all of them reached. Writes docs/benchmarks/tuners.md.
 """
 
 from benchmarks.pages import write_page
