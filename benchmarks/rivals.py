@@ -8,7 +8,8 @@ and its first trial is the preset. The other two get the same number of points, 
 the space. Each runs in its own clone of the last commit, with prepared data, and logs to MLflow.
 Times are read from MLflow. The sweep and DVC's queue use two processes with one thread each. Hydra
 runs the points one after another in one process, which uses both cores. Only validation data is
-used. The last column is the time to the accuracy that all of them reached. Writes docs/benchmarks/sweep.md.
+used. The last column is the time to the accuracy that all of them reached. Writes
+docs/benchmarks/sweep.md.
 """
 
 import argparse
