@@ -235,7 +235,7 @@ lock: $(READY)  ## update the locks from pyproject.toml
 # In a terminal it asks before it removes anything. YES=no only lists, as DRY_RUN=1 does.
 .PHONY: gc
 gc: $(READY)  ## remove what nothing names any more, after listing it: make gc [DRY_RUN=1 | YES=1]
-	@python -m pipeline.gc $(if $(filter-out 0 n no false,$(DRY_RUN))$(filter 0 n no false,$(YES)),--dry-run,$(if $(YES),--yes))
+	@python -m pipeline.gc $(if $(filter 1 y yes true,$(YES)),--yes,$(if $(YES)$(filter-out 0 n no false,$(DRY_RUN)),--dry-run))
 
 .PHONY: clean
 clean:  ## remove the results and what tools left; keep runs, sweeps, checkpoints, DVC's cache and .venv

@@ -14,7 +14,15 @@ from pipeline.config.paths import REPOSITORY
 from pipeline.config.stages import stage_names
 from pipeline.reproduction.stages import run_stages, stage_commands
 from pipeline.system import cli
-from pipeline.system.dvc import LOCK, failure, is_complete, read_config, read_lock, run_dvc
+from pipeline.system.dvc import (
+    LOCK,
+    cache_folder,
+    failure,
+    is_complete,
+    read_config,
+    read_lock,
+    run_dvc,
+)
 from pipeline.system.errors import UserError
 from pipeline.system.files import TEMPORARY
 
@@ -91,14 +99,6 @@ def _check_inputs() -> None:
         )
 
 
-def _cache_folder() -> Path:
-    """The folder of DVC's cache."""
-    result = run_dvc("cache", "dir")
-    if result.returncode:
-        raise UserError(f"`dvc cache dir` failed: {failure(result)}")
-    return Path(result.stdout.strip()) / "files" / "md5"
-
-
 def _read_lock() -> dict[str, Any]:
     """The content of dvc.lock, which has all stages."""
     text = read_lock()
@@ -122,7 +122,7 @@ def main() -> int:
     if compose(params=Path("params.yaml")).train.init_from:
         raise UserError("cannot verify: train.init_from names a model that may have changed")
 
-    cache = _cache_folder()
+    cache = cache_folder()
     params = Path("params.yaml").read_bytes()
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         made = Path(folder)

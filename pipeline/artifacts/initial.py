@@ -1,18 +1,18 @@
 """The model that a training starts from: `train.init_from`."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pipeline.artifacts.model_path import names_file
-from pipeline.artifacts.uri import resolve_model
+from pipeline.artifacts.uri import locked_model, resolve_model
 from pipeline.config.paths import DEFAULT_MODEL
 from pipeline.config.schema import INITIAL_MODEL, Config
-from pipeline.config.yaml_files import dump_config
-from pipeline.system.dvc import is_complete, read_lock
+from pipeline.config.yaml_files import dump_config, read_yaml
+from pipeline.system.dvc import LOCK, is_complete, read_lock
 from pipeline.system.errors import UserError
 from pipeline.system.files import sha256
 from pipeline.tracking.lookup import runs_of_file
@@ -77,27 +77,31 @@ def initial_digest(cfg: Config) -> str:
 
 def _find(stack: ExitStack, uri: str, digest: str) -> Path:
     try:
-        path = stack.enter_context(resolve_model(uri))
+        # A killed training may have left its own result there.
+        in_lock = uri == DEFAULT_MODEL and LOCK.exists()
+        path = stack.enter_context(locked_model() if in_lock else resolve_model(uri))
         if digest in ("", sha256(path)):
             return path
         problem = UserError(
-            f"{uri} is another model by now, and no run has the one with the SHA-256 {digest}"
+            f"{uri} is another model by now, and no run has the one with the SHA-256 "
+            f"{digest[:12]}...: name it by git:<revision>, or change a setting to start anew"
         )
     except UserError as error:
         problem = error
     for run in runs_of_file(digest) if digest else []:
-        path = stack.enter_context(resolve_model(f"runs:/{run.info.run_id}/model"))
-        if sha256(path) == digest:
-            return path
+        with suppress(UserError):  # another run may still have it
+            path = stack.enter_context(resolve_model(f"runs:/{run.info.run_id}/model"))
+            if sha256(path) == digest:
+                return path
     raise problem
 
 
 def _recorded_digest(cfg: Config) -> str:
     """What dvc.lock has, if the training there has the same settings; else ""."""
-    lock = read_lock() or ""
-    if not is_complete(lock):
+    if not is_complete(read_lock() or ""):
         return ""
-    train: dict[str, Any] = yaml.safe_load(lock)["stages"].get("train", {})
+    # Not by PyYAML alone, for which the 1e-05 of DVC is a text.
+    train: dict[str, Any] = read_yaml(LOCK, "")["stages"].get("train", {})
     params = dict(train.get("params", {}).get("composed.yaml", {}))
     digest = str(params.pop(INITIAL_MODEL, ""))
     composed = yaml.safe_load(dump_config(cfg))

@@ -4,6 +4,7 @@ MLflow's own loaders would run code that a model contains, including pickles.
 """
 
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,11 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
+import yaml
 from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts.model_path import RECORDED, REVISION, model_path, names_file
 from pipeline.config.paths import DEFAULT_MODEL, repository_root
-from pipeline.system.dvc import LOCK, failure, is_complete, read_config, read_lock, run_dvc
+from pipeline.system.dvc import (
+    LOCK,
+    cache_folder,
+    failure,
+    is_complete,
+    read_config,
+    read_lock,
+    run_dvc,
+)
 from pipeline.system.errors import UserError, one_line
 from pipeline.system.files import TEMPORARY
 from pipeline.tracking.store import use_store
@@ -44,6 +54,28 @@ def resolve_model(uri: str) -> Iterator[Path]:
             yield _from_dvc(
                 uri.removeprefix(REVISION) if uri != DEFAULT_MODEL else "", Path(folder)
             )
+
+
+@contextmanager
+def locked_model() -> Iterator[Path]:
+    """The models/model.keras that the workspace's dvc.lock names, for as long as the block runs.
+
+    The file in the workspace may be another one: a killed training may have left its result there.
+
+    Raises:
+        UserError: when DVC does not have it.
+    """
+    lock = read_lock() or ""
+    outputs = yaml.safe_load(lock)["stages"].get("train", {}) if is_complete(lock) else {}
+    digests = [out["md5"] for out in outputs.get("outs", []) if out["path"] == DEFAULT_MODEL]
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
+        path = Path(folder) / "model.keras"
+        cached = [cache_folder() / digest[:2] / digest[2:] for digest in digests]
+        if cached and cached[0].is_file():
+            shutil.copyfile(cached[0], path)
+            yield path
+        else:
+            yield _from_dvc("", Path(folder))
 
 
 def _from_mlflow(uri: str, folder: Path) -> Path:

@@ -139,7 +139,12 @@ def check_same_study(
 
 
 def _has_more_seeds(before: Mapping[str, object], settings: Mapping[str, object]) -> bool:
-    """Whether a range of seeds is the same as before, or goes on after it."""
+    """Whether a range of seeds is the same as before, or goes on after it.
+
+    A range of one seed is a constant, and no parameter of the trials.
+    """
+    if before.keys() != settings.keys():
+        return False
     old, new = (_SEED_RANGE.fullmatch(str(s.get(_SEEDS[0]))) for s in (before, settings))
     return bool(old and new and old[1] == new[1] and int(old[2]) <= int(new[2]))
 

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from pipeline.config.composition import compose
 from pipeline.config.overrides import key_of, merge_overrides
-from pipeline.config.schema import Config
+from pipeline.config.schema import INITIAL_MODEL, Config
 from pipeline.config.yaml_files import dump_config
 from pipeline.data.splits import data_digest
 from pipeline.sweeps.descriptions import describe_trial
@@ -40,7 +40,7 @@ from pipeline.tracking.liveness import close_dead_runs
 from pipeline.tracking.names import configuration_name, run_params, trial_name
 from pipeline.tracking.run import COMPOSED, TrackedRun, epoch_metrics
 from pipeline.tracking.store import TrackingUnavailableError, connect, mlflow_errors, set_tags
-from pipeline.tracking.tags import CONFIGURATION, DATA_DIGEST, PARENT_RUN, STUDY
+from pipeline.tracking.tags import CONFIGURATION, DATA_DIGEST, INIT_DIGEST, PARENT_RUN, STUDY
 from pipeline.training.history import ROBUST, Row, best_epoch
 
 SWEEP_ID = "sweep.id"  # a resumed sweep finds its run by this tag
@@ -148,7 +148,9 @@ class TrialRun(TrackedRun):
         return trial_name(self.number, values)
 
     def _tags(self) -> dict[str, str]:
+        digest = self.cfg.initial_model
         return {
+            **({INIT_DIGEST: digest} if digest else {}),
             PARENT_RUN: self.parent,
             TRIAL_NUMBER: str(self.number),
             STUDY: self._study,
@@ -290,6 +292,7 @@ def _reconcile_trial(trial: FrozenTrial, run: Run | None, task: Task) -> None:
         cfg = compose(merge_overrides(task.base, overrides))
     except UserError:
         return  # the trial failed for this reason, and never had a run
+    cfg = cfg.model_copy(update={INITIAL_MODEL: task.initial})
     threads = trial.user_attrs.get(THREADS, task.threads)
     trial_run = TrialRun(cfg, task, overrides, threads, trial.number)
     if run:

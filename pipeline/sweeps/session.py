@@ -5,7 +5,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +13,7 @@ import mlflow
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial
 
-from pipeline.artifacts.initial import digest_now, initial_model
+from pipeline.artifacts.initial import initial_model
 from pipeline.config.schema import INITIAL_MODEL
 from pipeline.data.splits import data_digest
 from pipeline.sweeps.data import prepare_data
@@ -29,7 +29,7 @@ from pipeline.sweeps.results import (
     write_table,
 )
 from pipeline.sweeps.runs import close_sweep_run, open_sweep_run, reconcile_runs
-from pipeline.sweeps.storage import Study, database_errors
+from pipeline.sweeps.storage import Study, database_errors, find_study
 from pipeline.sweeps.study import requeue_stale
 from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import (
@@ -45,6 +45,7 @@ from pipeline.sweeps.warm_start import warm_start
 from pipeline.system import cli, process
 from pipeline.system.colour import print_warning
 from pipeline.system.errors import UserError
+from pipeline.system.files import sha256
 from pipeline.tracking.liveness import Heartbeat
 from pipeline.tracking.store import TrackingUnavailableError, use_store
 
@@ -60,13 +61,13 @@ def run_sweep(plan: Plan) -> None:
         UserError: when the study of this name has other settings, too many trials fail, or the
             sweep is already running.
     """
-    initial = plan.cfg.initial_model or digest_now(plan.cfg.train.init_from)
+    with database_errors():
+        plan = _with_initial_model(plan)
     # Killed workers leave semaphores, which Python's resource tracker removes with a warning.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     with _exclusive(plan), database_errors():
         prepared = prepare_data(plan.cfg)
         study = plan.store.create(*plan.sweep.directions)
-        plan = _with_initial_model(plan, study, initial)
         use_store()
         task = Task(
             store=plan.store,
@@ -102,17 +103,24 @@ def run_sweep(plan: Plan) -> None:
         print_summary(study, plan.sweep, plan.results)
 
 
-def _with_initial_model(plan: Plan, study: Study, digest: str) -> Plan:
+def _with_initial_model(plan: Plan) -> Plan:
     """The plan with the digest of the model that its trials start from.
 
     It is that with which the study began: an alias may stand for another model by now.
 
     Raises:
-        UserError: when there is no such model any more.
+        UserError: when there is no such model.
     """
-    digest = study.user_attrs.get(SETTINGS, {}).get(INITIAL_MODEL, digest)
-    with initial_model(plan.cfg.train.init_from, digest):
-        return replace(plan, cfg=plan.cfg.model_copy(update={INITIAL_MODEL: digest}))
+    uri, digest = plan.cfg.train.init_from, plan.cfg.initial_model
+    if uri is None:
+        return plan
+    with suppress(UserError):  # there may be no study yet
+        before = find_study(plan.store.folder, plan.sweep.name, plan.store.database).user_attrs
+        if before[SETTINGS]["train.init_from"] == uri:
+            digest = before[SETTINGS].get(INITIAL_MODEL, "")
+    with initial_model(uri, digest) as path:
+        assert path is not None
+        return replace(plan, cfg=plan.cfg.model_copy(update={INITIAL_MODEL: sha256(path)}))
 
 
 @contextmanager

@@ -64,6 +64,18 @@ def is_complete(text: str) -> bool:
     return True
 
 
+def cache_folder() -> Path:
+    """The folder of DVC's cache: the file with the MD5 `abcd...` is `ab/cd...` in it.
+
+    Raises:
+        UserError: when DVC fails.
+    """
+    result = run_dvc("cache", "dir")
+    if result.returncode:
+        raise UserError(f"`dvc cache dir` failed: {failure(result)}")
+    return Path(result.stdout.strip()) / "files" / "md5"
+
+
 def _read(path: Path, errors: str = "strict") -> str | None:
     try:
         return path.read_text("utf-8", errors)

@@ -75,7 +75,7 @@ def test_studies_are_listed(folder: Path) -> None:
         (["ui", "PORT=1"], "pipeline.ui --port 1"),
         (["gc", "YES=1"], "pipeline.gc --yes"),
         (["gc", "DRY_RUN=no"], "pipeline.gc \n"),
-        (["gc", "YES=0"], "pipeline.gc --dry-run\n"),
+        (["gc", "YES=No"], "pipeline.gc --dry-run\n"),
         (["gc", "YES=no", "DRY_RUN=1"], "pipeline.gc --dry-run\n"),
     ],
     ids=lambda value: "" if isinstance(value, list) else value,

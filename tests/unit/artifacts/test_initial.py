@@ -1,5 +1,9 @@
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -25,12 +29,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def record(folder: Path) -> Callable[..., None]:
     """Write the dvc.lock of a training that started from a model with a digest."""
 
-    def write(cfg: Config, digest: str) -> None:
+    def write(cfg: Config, digest: str, **more: Any) -> None:
         composed = yaml.safe_load(dump_config(cfg))
-        params = {key: composed[key] for key in ("model", "train")} | {"initial_model": digest}
+        keys = ("model", "optimizer", "train")
+        params = {key: composed[key] for key in keys} | {"initial_model": digest}
         params["versions.train"] = composed["versions"]["train"]
-        stage = {"cmd": "python -m pipeline.train", "params": {"composed.yaml": params}}
-        (folder / "dvc.lock").write_text(yaml.safe_dump({"stages": {"train": stage}}))
+        stage = {"cmd": "python -m pipeline.train", "params": {"composed.yaml": params}, **more}
+        text = yaml.safe_dump({"stages": {"train": stage}})
+        (folder / "dvc.lock").write_text(text.replace("1.0e-05", "1e-05"))  # as DVC writes it
 
     return write
 
@@ -63,24 +69,42 @@ def test_address_that_may_lead_to_the_result_stays_the_model_of_the_training(
     folder: Path, record: Callable[..., None], uri: str
 ) -> None:
     """Otherwise each `dvc repro` would train again, from the result of the one before."""
-    record(compose([f"train.init_from='{uri}'"]), "abc")
+    started = [f"train.init_from='{uri}'", "optimizer.learning_rate=1e-5"]
+    record(compose(started), "abc")
     (folder / "models").mkdir()
     (folder / "models/model.keras").write_bytes(b"result")
-    assert initial_digest(compose([f"train.init_from='{uri}'"])) == "abc"
+    assert initial_digest(compose(started)) == "abc"
 
 
 def test_training_with_other_settings_starts_from_the_model_of_now(
-    folder: Path, record: Callable[..., None]
+    record: Callable[..., None], folder: Path
 ) -> None:
-    path = folder / "models/model.keras"
-    path.parent.mkdir()
-    path.write_bytes(b"result")
-    record(compose(["train.init_from=models/model.keras"]), "abc")
-    more = compose(["train.init_from=models/model.keras", "train.epochs=5"])
-    assert initial_digest(more) == sha256(path)
+    record(compose(["train.init_from=a.keras"]), "abc")
+    (folder / "a.keras").write_bytes(b"now")
+    for overrides in (["train.epochs=5"], ["train.init_from=./a.keras"]):
+        cfg = compose(["train.init_from=a.keras", *overrides])
+        assert initial_digest(cfg) == sha256(folder / "a.keras")
     lock = (folder / "dvc.lock").read_text()
     (folder / "dvc.lock").write_text(lock.replace("versions.train:", "train.key_of_before:"))
-    assert initial_digest(compose(["train.init_from=models/model.keras"])) == sha256(path)
+    assert initial_digest(compose(["train.init_from=a.keras"])) == sha256(folder / "a.keras")
+
+
+def test_result_of_a_killed_training_is_not_where_the_next_one_starts(
+    folder: Path, record: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC removes it before it trains again, so models/model.keras is that of dvc.lock."""
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)  # for `dvc`
+    subprocess.run(["dvc", "init", "--no-scm", "--quiet"], check=True)
+    model = folder / "models/model.keras"
+    model.parent.mkdir()
+    model.write_bytes(b"model of dvc.lock")
+    subprocess.run(["dvc", "add", "--quiet", str(model)], check=True)
+    [out] = yaml.safe_load((folder / "models/model.keras.dvc").read_text())["outs"]
+    record(compose([]), "", outs=[{**out, "path": "models/model.keras"}])
+    before = sha256(model)
+    model.unlink()
+    model.write_bytes(b"result of a killed training")
+    assert initial_digest(compose(["train.init_from=models/model.keras"])) == before
 
 
 def test_model_is_found_in_its_run_when_the_address_leads_to_another_one(
