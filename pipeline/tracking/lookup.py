@@ -1,6 +1,5 @@
 """Find runs by what a user may call them."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import mlflow
@@ -9,7 +8,6 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipeline.config.composition import compose
 from pipeline.config.yaml_files import load_config
 from pipeline.system.errors import UserError
 from pipeline.tracking.names import registered_name
@@ -116,14 +114,11 @@ def _runs_with_alias(alias: str) -> list[Run]:
 
 
 def _workspace_model() -> str:
-    """The name of the registered model of the workspace's data; "" if they are not known."""
-    for read in (
-        lambda: load_config(Path("composed.yaml")),
-        lambda: compose(params=Path("params.yaml")),
-    ):
-        with suppress(UserError):
-            return registered_name(read().data.name)
-    return ""
+    """The name of the registered model of the workspace's data; "" if nothing was composed yet."""
+    try:
+        return registered_name(load_config(Path("composed.yaml")).data.name)
+    except UserError:
+        return ""
 
 
 def _run_of_version(version: ModelVersion) -> list[Run]:
