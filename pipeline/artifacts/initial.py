@@ -8,11 +8,11 @@ from typing import Any
 import yaml
 
 from pipeline.artifacts.model_path import names_file
-from pipeline.artifacts.uri import locked_model, resolve_model
+from pipeline.artifacts.uri import locked_model, locked_stage, resolve_model
 from pipeline.config.paths import DEFAULT_MODEL
 from pipeline.config.schema import INITIAL_MODEL, Config
-from pipeline.config.yaml_files import dump_config, read_yaml
-from pipeline.system.dvc import LOCK, is_complete, read_lock
+from pipeline.config.yaml_files import dump_config
+from pipeline.system.dvc import LOCK
 from pipeline.system.errors import UserError
 from pipeline.system.files import sha256
 from pipeline.tracking.lookup import runs_of_file
@@ -98,11 +98,7 @@ def _find(stack: ExitStack, uri: str, digest: str) -> Path:
 
 def _recorded_digest(cfg: Config) -> str:
     """What dvc.lock has, if the training there has the same settings; else ""."""
-    if not is_complete(read_lock() or ""):
-        return ""
-    # Not by PyYAML alone, for which the 1e-05 of DVC is a text.
-    train: dict[str, Any] = read_yaml(LOCK, "")["stages"].get("train", {})
-    params = dict(train.get("params", {}).get("composed.yaml", {}))
+    params = dict(locked_stage("train").get("params", {}).get("composed.yaml", {}))
     digest = str(params.pop(INITIAL_MODEL, ""))
     composed = yaml.safe_load(dump_config(cfg))
     return digest if all(_value(composed, key) == params[key] for key in params) else ""

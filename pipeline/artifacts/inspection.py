@@ -36,6 +36,7 @@ _FUNCTIONS = {
     *(f"keras.{module}" for module in ("metrics", "ops", "regularizers")),
 }
 _MAX_NUMBER = 10**7  # in a configuration
+# The keys of integers that need no memory.
 _NO_SIZES = {"seed", "shared_object_id", "decay_steps", "warmup_steps", "first_decay_steps"}
 
 

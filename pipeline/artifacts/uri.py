@@ -10,13 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import mlflow
-import yaml
 from mlflow.exceptions import MlflowException
 
 from pipeline.artifacts.model_path import RECORDED, REVISION, model_path, names_file
 from pipeline.config.paths import DEFAULT_MODEL, repository_root
+from pipeline.config.yaml_files import read_yaml
 from pipeline.system.dvc import (
     LOCK,
     cache_folder,
@@ -65,9 +66,8 @@ def locked_model() -> Iterator[Path]:
     Raises:
         UserError: when DVC does not have it.
     """
-    lock = read_lock() or ""
-    outputs = yaml.safe_load(lock)["stages"].get("train", {}) if is_complete(lock) else {}
-    digests = [out["md5"] for out in outputs.get("outs", []) if out["path"] == DEFAULT_MODEL]
+    outputs = locked_stage("train").get("outs", [])
+    digests = [out["md5"] for out in outputs if out["path"] == DEFAULT_MODEL]
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         path = Path(folder) / "model.keras"
         cached = [cache_folder() / digest[:2] / digest[2:] for digest in digests]
@@ -76,6 +76,16 @@ def locked_model() -> Iterator[Path]:
             yield path
         else:
             yield _from_dvc("", Path(folder))
+
+
+def locked_stage(name: str) -> dict[str, Any]:
+    """What the workspace's dvc.lock has of a stage; {} if it does not have it or is damaged.
+
+    PyYAML alone would read the 1e-05 that DVC writes as a text.
+    """
+    if not is_complete(read_lock() or ""):
+        return {}
+    return dict(read_yaml(LOCK, "")["stages"].get(name, {}))
 
 
 def _from_mlflow(uri: str, folder: Path) -> Path:

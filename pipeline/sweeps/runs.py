@@ -12,9 +12,8 @@ import mlflow
 from mlflow.entities import Metric, Run, RunTag
 from optuna.trial import FrozenTrial
 
-from pipeline.config.composition import compose
-from pipeline.config.overrides import key_of, merge_overrides
-from pipeline.config.schema import INITIAL_MODEL, Config
+from pipeline.config.overrides import key_of
+from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config
 from pipeline.data.splits import data_digest
 from pipeline.sweeps.descriptions import describe_trial
@@ -289,10 +288,9 @@ def _reconcile_trial(trial: FrozenTrial, run: Run | None, task: Task) -> None:
         return
     overrides = trial.user_attrs.get(OVERRIDES, [])
     try:
-        cfg = compose(merge_overrides(task.base, overrides))
+        cfg = task.config(overrides)
     except UserError:
         return  # the trial failed for this reason, and never had a run
-    cfg = cfg.model_copy(update={INITIAL_MODEL: task.initial})
     threads = trial.user_attrs.get(THREADS, task.threads)
     trial_run = TrialRun(cfg, task, overrides, threads, trial.number)
     if run:

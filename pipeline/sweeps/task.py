@@ -1,9 +1,12 @@
 """What a worker of a sweep needs to know; it can be sent to another process or machine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.schema import Sweep
+from pipeline.config.composition import compose
+from pipeline.config.overrides import merge_overrides
+from pipeline.config.schema import INITIAL_MODEL, Config, Sweep
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.storage import Store
 
@@ -44,6 +47,15 @@ class Task:
     session: str
     parent: dict[str, str] | None
     max_trials: int = 100
+
+    def config(self, overrides: Sequence[str]) -> Config:
+        """The configuration of a trial.
+
+        Raises:
+            UserError: when the overrides give no valid configuration.
+        """
+        cfg = compose(merge_overrides(self.base, overrides))
+        return cfg.model_copy(update={INITIAL_MODEL: self.initial})
 
     @property
     def searched(self) -> set[str]:

@@ -20,9 +20,6 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from pipeline.artifacts.initial import initial_model
-from pipeline.config.composition import compose
-from pipeline.config.overrides import merge_overrides
-from pipeline.config.schema import INITIAL_MODEL
 from pipeline.data.splits import load_split
 from pipeline.sweeps.data import find_data
 from pipeline.sweeps.parsing import parse_space
@@ -124,8 +121,7 @@ def run_trial(task: Task, study: Study, trial: Trial) -> str:
     trial.set_user_attr(THREADS, task.threads)
     trial.set_user_attr(PROCESSOR, cpu())
     try:
-        cfg = compose(merge_overrides(task.base, overrides))
-        cfg = cfg.model_copy(update={INITIAL_MODEL: task.initial})
+        cfg = task.config(overrides)
     except UserError as error:
         _record(task, study, trial, _failed(error, []))
         return task.parent_run

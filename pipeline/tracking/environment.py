@@ -21,8 +21,13 @@ def environment_tags(threads: int) -> dict[str, str]:
         threads: the number of TensorFlow threads, as returned by `configure_tensorflow`.
     """
     # Always "true": `configure_tensorflow` turns determinism on, without an option.
-    threads_tag = {"threads": str(threads), "deterministic": "true"}
-    return {**source_tags(), **commit_tags(), **_environment(), **threads_tag}
+    return {
+        **source_tags(),
+        **commit_tags(),
+        **_environment(),
+        "threads": str(threads),
+        "deterministic": "true",
+    }
 
 
 def source_tags() -> dict[str, str]:
