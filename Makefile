@@ -79,8 +79,8 @@ test: lint  ## every check: lint, types, unit and end-to-end tests
 	python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not long and not cluster and not browser'
 
 .PHONY: test-fast
-test-fast: $(READY)  ## fast tests, without training
-	python -m pytest -m 'not slow and not long and not cluster and not browser'
+test-fast: $(READY)  ## the quick unit tests, within a minute
+	python -m pytest tests/unit -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow and not long and not cluster and not browser'
 
 .PHONY: coverage
 coverage: $(READY)  ## the lines that `make test` runs within its own process; it takes twice as long

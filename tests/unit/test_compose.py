@@ -7,6 +7,8 @@ import yaml
 from tests.helpers.commands import assert_help, run_command
 from tests.helpers.shipped import SHIPPED
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:

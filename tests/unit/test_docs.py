@@ -38,6 +38,7 @@ def test_readme_is_short() -> None:
     assert len(README.splitlines()) < 200
 
 
+@pytest.mark.slow
 def test_experiments_compose(tmp_path: Path) -> None:
     assert len(EXPERIMENTS) > 6
     (tmp_path / "params.yaml").write_text(PARAMS)
@@ -56,6 +57,7 @@ def test_params_of_the_readme_compose(tmp_path: Path) -> None:
     assert (cfg.model["depth"], cfg.train.epochs) == (4, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", commands(ALL, "python -m pipeline.compose"), ids=str)
 def test_compose_commands_run(tmp_path: Path, words: list[str]) -> None:
     (tmp_path / "params.yaml").write_text("{}\n")
@@ -68,6 +70,7 @@ def test_compose_commands_run(tmp_path: Path, words: list[str]) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", SWEEPS, ids=lambda words: " ".join(words) or "default")
 def test_sweep_commands_can_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
@@ -80,6 +83,7 @@ def test_sweep_commands_can_start(
     assert total_trials(study, plan.space, plan.sweep) > 0
 
 
+@pytest.mark.slow
 def test_params_of_a_sweep_in_the_docstring_are_valid(tmp_path: Path) -> None:
     """Those in `sweeps/parsing.py`."""
     (tmp_path / "params.yaml").write_text(PARAMS)

@@ -108,9 +108,11 @@ def test_error_lists_each_mirror_and_what_to_do(tmp_path: Path, mirrors: list[Mi
     assert files_in(tmp_path / "raw") == {}
 
 
+@pytest.mark.slow
 def test_help_says_what_the_stage_does(tmp_path: Path) -> None:
     assert_help("fetch", tmp_path, "IDX files", "mirror", "params.yaml")
 
 
+@pytest.mark.slow
 def test_missing_composed_file_is_one_line(tmp_path: Path) -> None:
     assert_error("fetch", tmp_path, message="composed.yaml is missing: run `dvc repro compose`")

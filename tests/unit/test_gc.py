@@ -12,6 +12,8 @@ from filelock import FileLock
 from tests.helpers.commands import assert_help, assert_usage_error
 from tests.helpers.project import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "pipeline.gc"]
 
 

@@ -36,11 +36,13 @@ def heavy(folder: Path, command: str, *arguments: str) -> list[str]:
     return libraries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_imports_neither(tmp_path: Path, command: str) -> None:
     assert heavy(tmp_path, command, "--help") == []
 
 
+@pytest.mark.slow
 def test_compose_fetch_and_prepare_import_neither(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("data: mnist_sample\n")
     for stage in ("compose", "fetch", "prepare"):

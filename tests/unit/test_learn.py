@@ -32,6 +32,7 @@ def test_unknown_lesson_is_one_line(tmp_path: Path) -> None:
     assert_error("learn", tmp_path, "deepth", message=message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
 def test_lesson_compares_what_its_sweep_searches(lesson: Lesson, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("{}\n")

@@ -48,6 +48,7 @@ MODELS: dict[str, Build] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(8, 8), (28, 20)])
 @pytest.mark.parametrize("build", MODELS.values(), ids=MODELS.keys())
 def test_raw_pixels_become_class_probabilities(build: Build, shape: Shape) -> None:

@@ -24,6 +24,7 @@ def run_file(name: str, folder: Path, *arguments: str) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_file_of_a_command_runs(tmp_path: Path, command: str) -> None:
     result = run_file(command, tmp_path, "--help")
@@ -31,6 +32,7 @@ def test_file_of_a_command_runs(tmp_path: Path, command: str) -> None:
     assert result.stdout.startswith("usage: ")
 
 
+@pytest.mark.slow
 def test_file_does_the_same_as_the_module(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("set: {train: {epochs: 7}}\n")
     result = run_file("compose", tmp_path, "model=mlp", "--show")
@@ -38,6 +40,7 @@ def test_file_does_the_same_as_the_module(tmp_path: Path) -> None:
     assert result.stdout == run_command("compose", tmp_path, "model=mlp", "--show").stdout
 
 
+@pytest.mark.slow
 def test_error_of_a_file_is_one_line(tmp_path: Path) -> None:
     result = run_file("train", tmp_path)
     assert (result.returncode, result.stdout) == (1, "")

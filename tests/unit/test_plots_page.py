@@ -21,6 +21,7 @@ def page() -> str:
     return plots_page()
 
 
+@pytest.mark.slow
 def test_page_has_the_scripts_and_the_places_that_dvc_fills(page: str) -> None:
     assert "window.vegaEmbed=" in page
     assert re.findall(r"<script[^>]+src", page) == []

@@ -237,6 +237,7 @@ def test_missing_files_are_a_usage_error(tmp_path: Path) -> None:
     assert_usage_error("predict", tmp_path, message="required: FILE")
 
 
+@pytest.mark.slow
 def test_missing_model_is_one_line_and_needs_no_heavy_library(tmp_path: Path) -> None:
     arguments = ("a.png", "--model", "no/model.keras")
     assert_error("predict", tmp_path, *arguments, message="there is no model file no/model.keras")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.helpers.commands import assert_error, assert_help, assert_usage_error
 
 
@@ -13,5 +15,6 @@ def test_missing_study_is_a_usage_error(tmp_path: Path) -> None:
     assert_usage_error("promote", tmp_path, message="required: STUDY")
 
 
+@pytest.mark.slow
 def test_unknown_study_is_one_line(tmp_path: Path) -> None:
     assert_error("promote", tmp_path, "no-such-study", message="no study 'no-such-study' in ")

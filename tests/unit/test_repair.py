@@ -114,6 +114,7 @@ def test_damaged_configuration_of_dvc_is_one_line(tmp_path: Path) -> None:
     assert_error("repair", tmp_path, message=".dvc/config cannot be read: Invalid line (")
 
 
+@pytest.mark.slow
 def test_archive_without_git_is_one_line(tmp_path: Path) -> None:
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[core]\n    analytics = false\n")

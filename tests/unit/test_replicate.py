@@ -16,10 +16,12 @@ def test_number_below_one_is_a_usage_error(tmp_path: Path) -> None:
     assert_usage_error("replicate", tmp_path, "depth", "--best", "0", message=message)
 
 
+@pytest.mark.slow
 def test_unknown_study_is_one_line(tmp_path: Path) -> None:
     assert_error("replicate", tmp_path, "no-such-study", message="no study 'no-such-study' in ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argument", ["train.epochs=10", "sweep.trials=9", "sweep=depth"])
 def test_setting_of_the_trials_is_refused(tmp_path: Path, argument: str) -> None:
     key = argument.partition("=")[0]
@@ -27,6 +29,7 @@ def test_setting_of_the_trials_is_refused(tmp_path: Path, argument: str) -> None
     assert_usage_error("replicate", tmp_path, "depth", argument, message=message)
 
 
+@pytest.mark.slow
 def test_launcher_is_accepted(tmp_path: Path) -> None:
     arguments = ("sweep.workers=1", "launcher=local", "launcher.storage=")
     assert_error("replicate", tmp_path, "depth", *arguments, message="no study 'depth' in ")

@@ -36,6 +36,7 @@ def test_missing_run_is_a_usage_error(tmp_path: Path) -> None:
     assert_usage_error("reproduce", tmp_path, message="RUN")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tracked")
 def test_run_that_cannot_be_reproduced_is_one_line(tmp_path: Path) -> None:
     for name in ("sweep", "no commit", "two", "two"):
@@ -125,6 +126,7 @@ def test_initial_model_that_is_gone_is_one_line(recorded: Recorded, tmp_path: Pa
         write_configuration(recorded, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize("recipe", ["mkdir -p .venv/bin", "false"])
 def test_other_versions_are_installed_by_the_makefile_of_the_commit(

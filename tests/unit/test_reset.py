@@ -81,6 +81,7 @@ def test_outputs_in_git_are_restored(repository: Repository) -> None:
     assert repository.read("reports/metrics.json") == "{}\n"
 
 
+@pytest.mark.slow
 def test_error_of_dvc_is_one_line(repository: Repository) -> None:
     repository.write(".dvc/config", "[core\n")
     with pytest.raises(

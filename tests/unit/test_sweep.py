@@ -16,10 +16,12 @@ def test_unknown_option_is_a_usage_error(tmp_path: Path) -> None:
     assert_usage_error("sweep", tmp_path, "--trials", message="unrecognized arguments: --trials")
 
 
+@pytest.mark.slow
 def test_missing_params_file_is_one_line(tmp_path: Path) -> None:
     assert_error("sweep", tmp_path, message="params.yaml is missing")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "message"),
     [

@@ -9,10 +9,12 @@ from pipeline.config.yaml_files import save_config
 from tests.helpers.commands import assert_error, assert_help, run_command
 
 
+@pytest.mark.slow
 def test_help_says_what_the_command_does(tmp_path: Path) -> None:
     assert_help("track", tmp_path, "MLflow", "params.yaml")
 
 
+@pytest.mark.slow
 def test_setting_on_the_command_line_is_one_line(tmp_path: Path) -> None:
     message = "train.epochs=3: this command takes its settings from composed.yaml; change params"
     assert_error("track", tmp_path, "train.epochs=3", message=message)
@@ -28,6 +30,7 @@ def test_mistake_in_the_composed_file_is_one_line(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["composed.yaml"]
 
 
+@pytest.mark.slow
 def test_missing_results_are_one_line(tmp_path: Path) -> None:
     save_config(compose(), tmp_path / "composed.yaml")
     assert_error("track", tmp_path, message="reports/metrics.json ")
@@ -46,6 +49,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED.keys())
 def test_damaged_results_are_one_line(tmp_path: Path, text: str | None) -> None:
     save_config(compose(), tmp_path / "composed.yaml")

@@ -13,6 +13,7 @@ from tests.helpers import server
 from tests.helpers.commands import assert_help, run_command
 
 
+@pytest.mark.slow
 def test_help_says_the_port(tmp_path: Path) -> None:
     assert_help("ui", tmp_path, "--port")
 
@@ -28,6 +29,7 @@ def test_taken_port_is_one_line(tmp_path: Path) -> None:
     assert error.startswith(f"error: cannot listen on 127.0.0.1:{port}: Address already in use")
 
 
+@pytest.mark.slow
 def test_server_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ui, "_SECONDS", 1)
     command = [sys.executable, "-c", "import time; time.sleep(60)"]

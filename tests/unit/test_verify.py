@@ -12,14 +12,17 @@ from pipeline.verify import differing
 from tests.helpers.commands import assert_error, assert_help, assert_usage_error
 
 
+@pytest.mark.slow
 def test_help_says_what_is_compared(tmp_path: Path) -> None:
     assert_help("verify", tmp_path, "dvc.lock")
 
 
+@pytest.mark.slow
 def test_unknown_argument_is_a_usage_error(tmp_path: Path) -> None:
     assert_usage_error("verify", tmp_path, "now", message="unrecognized arguments: now")
 
 
+@pytest.mark.slow
 def test_missing_lock_is_one_line(tmp_path: Path) -> None:
     assert_error("verify", tmp_path, message="there is no dvc.lock")
 
@@ -32,12 +35,14 @@ DAMAGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
 def test_damaged_lock_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "dvc.lock").write_bytes(content)
     assert_error("verify", tmp_path, message="dvc.lock ")
 
 
+@pytest.mark.slow
 def test_lock_that_is_a_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").mkdir()
     assert_error("verify", tmp_path, message="dvc.lock cannot be read: Is a directory; remove")

@@ -89,6 +89,7 @@ def test_training_with_other_settings_starts_from_the_model_of_now(
     assert initial_digest(compose(["train.init_from=a.keras"])) == sha256(folder / "a.keras")
 
 
+@pytest.mark.slow
 def test_result_of_a_killed_training_is_not_where_the_next_one_starts(
     folder: Path, record: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +108,7 @@ def test_result_of_a_killed_training_is_not_where_the_next_one_starts(
     assert initial_digest(compose(["train.init_from=models/model.keras"])) == before
 
 
+@pytest.mark.slow
 def test_model_is_found_in_its_run_when_the_address_leads_to_another_one(
     folder: Path, tracked: Path
 ) -> None:

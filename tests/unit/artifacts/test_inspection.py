@@ -83,6 +83,7 @@ FOREIGN: dict[str, Change] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", FOREIGN.values(), ids=FOREIGN.keys())
 def test_foreign_code_is_refused_and_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Change
@@ -94,6 +95,7 @@ def test_foreign_code_is_refused_and_not_run(
     assert list((tmp_path / "empty").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_layer_is_loaded_only_in_a_process_that_registers_it(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
 
@@ -108,6 +110,7 @@ def test_layer_is_loaded_only_in_a_process_that_registers_it(tmp_path: Path) -> 
     assert "Twice, which is not a part of Keras" in load_error(path)
 
 
+@pytest.mark.slow
 def test_layers_of_many_kinds_are_loaded(tmp_path: Path) -> None:
     pixels = keras.Input((8, 8), dtype="uint8")
     grey = layers.Reshape((8, 8, 1))(layers.Rescaling(1 / 255)(pixels))
@@ -124,6 +127,7 @@ def test_layers_of_many_kinds_are_loaded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded(images, training=False), model(images, training=False))
 
 
+@pytest.mark.slow
 def test_huge_layer_is_refused_before_it_is_allocated(tmp_path: Path) -> None:
     def widen(config: dict[str, Any]) -> None:
         """Make the last hidden layer gigabytes large."""
@@ -197,6 +201,7 @@ print(peak() - before)
     assert int(grown) < 100, "megabytes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["external", "virtual"])
 def test_weights_in_another_file_are_refused(tmp_path: Path, way: str) -> None:
     save_model(network(), tmp_path / "good.keras")
@@ -220,6 +225,7 @@ def test_weights_in_another_file_are_refused(tmp_path: Path, way: str) -> None:
     assert "cannot be loaded as a model" in load_error(write_zip(tmp_path / "bad.keras", content))
 
 
+@pytest.mark.slow
 def test_other_members_are_refused_and_not_unpacked(tmp_path: Path) -> None:
     save_model(network(), tmp_path / "good.keras")
     content = members(tmp_path / "good.keras")
@@ -246,6 +252,7 @@ HUGE: dict[str, Change] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", HUGE.values(), ids=HUGE.keys())
 def test_huge_number_is_refused(tmp_path: Path, change: Change) -> None:
     assert "has the number 1000000000000;" in load_error(changed_file(tmp_path, change))

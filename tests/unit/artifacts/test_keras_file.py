@@ -21,6 +21,7 @@ from tests.helpers.model_files import load_error, members, network
 from tests.helpers.pickles import Payload
 
 
+@pytest.mark.slow
 def test_model_saved_again_later_gives_the_same_bytes(tmp_path: Path) -> None:
     model = network()
     save_model(model, tmp_path / "one.keras")
@@ -29,6 +30,7 @@ def test_model_saved_again_later_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "one.keras").read_bytes() == (tmp_path / "two.keras").read_bytes()
 
 
+@pytest.mark.slow
 def test_equal_models_give_the_same_bytes_and_others_do_not(tmp_path: Path) -> None:
     for name in ("one", "two"):
         save_model(network(), tmp_path / name / "model.keras")
@@ -42,6 +44,7 @@ def test_equal_models_give_the_same_bytes_and_others_do_not(tmp_path: Path) -> N
     assert one != three
 
 
+@pytest.mark.slow
 def test_saved_file_can_be_loaded_by_keras(tmp_path: Path) -> None:
     model, path = network(), tmp_path / "model.keras"
     save_model(model, path)
@@ -61,6 +64,7 @@ def test_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
+@pytest.mark.slow
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.keras", tmp_path / "bad.keras"
     save_model(network(), good)
@@ -74,6 +78,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     assert "cannot be loaded as a model" in load_error(bad)
 
 
+@pytest.mark.slow
 def test_other_formats_are_refused(tmp_path: Path) -> None:
     network().save(tmp_path / "model.h5")
     (tmp_path / "model.h5").rename(tmp_path / "h5.keras")
@@ -95,6 +100,7 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
     assert "there is no model file" in load_error(tmp_path / "model.keras")
 
 
+@pytest.mark.slow
 def test_other_suffix_is_refused(tmp_path: Path) -> None:
     save_model(network(), tmp_path / "model.keras")
     for name in ("model.h5", "model"):
@@ -129,6 +135,7 @@ def test_model_that_is_not_a_classifier_of_images_is_refused(
     assert message in load_error(tmp_path / "model.keras")
 
 
+@pytest.mark.slow
 def test_canonical_form_keeps_the_weights_and_is_canonical_itself(tmp_path: Path) -> None:
     network().save(tmp_path / "keras.keras")
     content = canonical((tmp_path / "keras.keras").read_bytes())
@@ -160,6 +167,7 @@ def test_model_that_could_not_be_loaded_is_refused_before_its_training() -> None
             check_savable(model)
 
 
+@pytest.mark.slow
 def test_schedule_of_many_steps_is_allowed(tmp_path: Path) -> None:
     model = network()
     schedule = keras.optimizers.schedules.CosineDecay(0.1, decay_steps=10**8)

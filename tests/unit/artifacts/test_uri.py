@@ -38,6 +38,7 @@ def test_path_leads_to_itself(tmp_path: Path) -> None:
         assert path == tmp_path / "a.keras"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
@@ -87,6 +88,7 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
@@ -103,6 +105,7 @@ def test_model_that_dvc_does_not_have_is_one_line(clone: Path, uri: str, message
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_revision_without_git_is_one_line(clone: Path) -> None:
     shutil.rmtree(clone / ".git")
     with pytest.raises(UserError, match=r"^git:HEAD needs git, but .* is not a git repository$"):
@@ -111,6 +114,7 @@ def test_revision_without_git_is_one_line(clone: Path) -> None:
         resolve_model("models/model.keras").__enter__()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "uri",
     [

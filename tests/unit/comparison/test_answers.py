@@ -36,6 +36,7 @@ def result(name: str, data: str = "") -> Result:
     return Result(name, model=f"{name}.keras", data=data)
 
 
+@pytest.mark.slow
 def test_both_models_answer_the_validation_images(
     workspace: Path, prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,6 +52,7 @@ def test_both_models_answer_the_validation_images(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_model_with_more_classes_is_drawn(workspace: Path, prepared: Path) -> None:
     model = mlp(tiny.SHAPE, tiny.CLASSES + 3, depth=0, width=0)
     weights, bias = model.get_weights()
@@ -97,6 +99,7 @@ def test_workspace_without_data_is_a_line(
     assert "run `dvc repro prepare` first" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_data_is_known_by_its_digest_and_by_that_in_dvc_lock(
     workspace: Path, prepared: Path
 ) -> None:
@@ -108,6 +111,7 @@ def test_data_is_known_by_its_digest_and_by_that_in_dvc_lock(
         answer_both(result("zero", data=""), result("one", data="0ther"), prepared)
 
 
+@pytest.mark.slow
 def test_picture_grows_with_the_cases(tmp_path: Path) -> None:
     images = Split(np.zeros((3, 9, 8), np.uint8), np.array([0, 1, 2], np.uint8))
     heights = []

@@ -17,6 +17,7 @@ def colours(path: Path) -> int:
     return int((counts > 100).sum())
 
 
+@pytest.mark.slow
 def test_each_result_has_a_line(tmp_path: Path) -> None:
     results = [result(name, loss=loss) for name, loss in (("a", 0.1), ("b", 0.2), ("c", 0.3))]
     draw_curves([*results, Result("queued", state="queued")], tmp_path / "three.png")
@@ -24,6 +25,7 @@ def test_each_result_has_a_line(tmp_path: Path) -> None:
     assert (colours(tmp_path / "one.png"), colours(tmp_path / "three.png")) == (1, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["_hidden", "$x", "a^b_c", "long " * 30, "a\nb"])
 def test_any_name_can_be_drawn(tmp_path: Path, name: str) -> None:
     draw_curves([Result(name, history=history(0.5)), result("b")], tmp_path / "a.png")
@@ -31,6 +33,7 @@ def test_any_name_can_be_drawn(tmp_path: Path, name: str) -> None:
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_equal_results_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         draw_curves([result("a"), result("b")], tmp_path / name)

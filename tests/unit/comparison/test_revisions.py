@@ -79,6 +79,7 @@ def test_unknown_name_is_none(name: str) -> None:
     assert find_revision(name) is None
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("repository")
 @pytest.mark.parametrize(
     ("name", "text", "state"),

@@ -29,6 +29,7 @@ CHOICES = [
 ]
 
 
+@pytest.mark.slow
 @example(mirrors=["\x85", "\u2028"], rate=1.0, epochs=1)  # YAML ends a line at these too
 @settings(
     deadline=None,
@@ -83,6 +84,7 @@ def test_command_line_beats_params_and_params_beat_the_preset(
     assert cfg().train.batch_size != 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_of_every_group_composes(choice: str, cfg: MakeConfig) -> None:
     cfg(choice)
@@ -100,6 +102,7 @@ def test_schedule_follows_the_learning_rate(cfg: MakeConfig) -> None:
     assert composed.schedule["warmup_target"] == 0.123
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
@@ -153,6 +156,7 @@ def edit(old: str, new: str) -> Callable[[str], str]:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change", "parts"),
     [
@@ -265,6 +269,7 @@ def test_value_outside_set_is_refused_with_the_words_to_type(
     assert_one_line(error.value, ["params.yaml", "dvc exp run -S set."])
 
 
+@pytest.mark.slow
 def test_argument_that_no_file_sets_needs_no_plus(tmp_path: Path) -> None:
     params = write_params(tmp_path, "optimizer: sgd\nset: {optimizer: {clipnorm: 1.0}}")
     assert compose(params=params).optimizer["clipnorm"] == 1.0
@@ -272,6 +277,7 @@ def test_argument_that_no_file_sets_needs_no_plus(tmp_path: Path) -> None:
         compose(["optimizer.clipnrm=1.0"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -291,6 +297,7 @@ def test_values_are_replaced_as_by_hydra(overrides: list[str]) -> None:
     assert compose(overrides).settings() == Config.model_validate(wanted | written).settings()
 
 
+@pytest.mark.slow
 def test_picks_and_values_on_top_of_the_preset_are_changes(tmp_path: Path) -> None:
     assert compose().changes == {}
     assert compose().choices["model"] == "cnn"
@@ -316,6 +323,7 @@ def test_form_of_params_on_the_command_line_is_refused() -> None:
         compose(["set.train.epochs=3"])
 
 
+@pytest.mark.slow
 def test_versions_are_those_of_the_libraries_and_cannot_be_set(conf: Path) -> None:
     assert compose().versions.model_dump() == library_versions()
     with pytest.raises(UserError, match=r"versions\.train"):
@@ -330,6 +338,7 @@ def test_configuration_of_the_stages_has_no_sweep() -> None:
     assert {"sweep", "launcher"}.isdisjoint(compose().model_dump())
 
 
+@pytest.mark.slow
 def test_choices_of_a_composition_are_its_files_without_the_preset() -> None:
     choices = group_choices(["experiment=first_network", "model=rnn"])
     assert choices["model"] == "rnn"

@@ -26,6 +26,7 @@ from tests.helpers.shipped import PARAMS
 from tests.helpers.yaml_values import VALUES
 
 
+@pytest.mark.slow
 @settings(
     deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -14,6 +14,7 @@ def section(cfg: Config, group: str) -> object:
     return getattr(cfg, group)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [name for name in SHIPPED["model"] if name != "mlp"])
 def test_another_model_than_the_preset_has_none_of_its_values(model: str) -> None:
     composed = compose([FIRST, f"model={model}"])
@@ -21,6 +22,7 @@ def test_another_model_than_the_preset_has_none_of_its_values(model: str) -> Non
     assert (composed.train.epochs, composed.optimizer["learning_rate"]) == (10, 0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [name for name in SHIPPED["optimizer"] if name != "adam"])
 def test_another_optimizer_than_the_preset_has_its_own_values(optimizer: str) -> None:
     composed = compose([FIRST, f"optimizer={optimizer}"])
@@ -34,6 +36,7 @@ def test_the_file_that_the_preset_picks_keeps_its_values() -> None:
     assert values_left_out([FIRST, "model=mlp"]) == []
 
 
+@pytest.mark.slow
 def test_values_of_the_user_apply_to_the_other_file() -> None:
     composed = compose([FIRST, "model=rnn", "model.depth=2", "optimizer=sgd", "train.epochs=1"])
     assert (composed.model["depth"], composed.train.epochs) == (2, 1)
@@ -51,6 +54,7 @@ def test_values_that_are_left_out_are_named() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_preset_that_extends_another_one(conf: Path) -> None:
     (conf / "experiment/wide.yaml").write_text(
         "# @package _global_\ndefaults: [first_network]\nmodel: {width: 1000}\n"
@@ -61,6 +65,7 @@ def test_preset_that_extends_another_one(conf: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_default_preset_with_values(conf: Path) -> None:
     path = conf / "experiment/default.yaml"
     path.write_text("# @package _global_\nmodel: {units: 8}\ntrain: {epochs: 9}\n")

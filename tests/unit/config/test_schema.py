@@ -22,6 +22,7 @@ def test_own_target_is_taken_as_its_file_says(conf: Path, cfg: MakeConfig) -> No
     }
 
 
+@pytest.mark.slow
 def test_launcher_names_what_it_needs() -> None:
     with pytest.raises(UserError, match=r"launcher\.(address|storage) \(conf/launcher/dask.yaml\)"):
         compose_sweep(["launcher=dask"])

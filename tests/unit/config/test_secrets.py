@@ -11,6 +11,7 @@ from pipeline.system.errors import UserError
 from tests.helpers.configs import assert_one_line, write_params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "value",
     [

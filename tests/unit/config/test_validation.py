@@ -84,6 +84,7 @@ def test_mistake_in_a_composed_file_is_one_line(
     assert len(str(error.value)) < 1000
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_changed_values_give_a_configuration_or_one_error(

@@ -163,6 +163,7 @@ def with_experiment(name: str) -> Config:
     return CFG.model_copy(update={"tracking": tracking})
 
 
+@pytest.mark.slow
 @given(st.text("0123456789.eEox+-_:", min_size=1, max_size=8) | st.sampled_from(["on", "No"]))
 def test_dumped_text_stays_text(text: str) -> None:
     named = with_experiment(text)

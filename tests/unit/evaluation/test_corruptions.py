@@ -5,6 +5,7 @@ from pipeline.evaluation.corruptions import KINDS, corrupt, robust_accuracies
 from tests.helpers.pictures import digits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_corruption_changes_images_and_repeats(kind: str) -> None:
     images = digits(20)
@@ -28,6 +29,7 @@ def test_images_of_other_sizes_are_corrupted(shape: tuple[int, ...]) -> None:
         assert corrupt(images, kind).shape == shape
 
 
+@pytest.mark.slow
 def test_strokes_become_thinner_and_thicker() -> None:
     images = digits(20)
     ink = images.mean()
@@ -37,6 +39,7 @@ def test_strokes_become_thinner_and_thicker() -> None:
     assert 0.2 * ink < corrupt(images, "scale").mean() < 0.6 * ink
 
 
+@pytest.mark.slow
 def test_accuracy_is_that_of_the_answers_to_corrupted_images() -> None:
     images, labels = digits(10), np.arange(10, dtype=np.uint8) % 2
     seen = []
@@ -50,6 +53,7 @@ def test_accuracy_is_that_of_the_answers_to_corrupted_images() -> None:
         np.testing.assert_array_equal(given, corrupt(images, kind))
 
 
+@pytest.mark.slow
 def test_many_images_are_corrupted_in_parts() -> None:
     """Their memory would be ten times that of the images."""
     images = np.zeros((25_000, 2, 2), np.uint8)

@@ -69,6 +69,7 @@ def test_label_of_a_name(name: str, width: int, expected: str) -> None:
     assert label(name, width) == expected
 
 
+@pytest.mark.slow
 def test_settings_of_the_user_do_not_matter(tmp_path: Path) -> None:
     (tmp_path / "matplotlibrc").write_text("figure.facecolor: red\nfont.size: 30\n")
     home = tmp_path / ".config/matplotlib"

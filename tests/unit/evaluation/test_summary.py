@@ -15,6 +15,8 @@ from pipeline.evaluation.network import Layer, Network
 from pipeline.evaluation.summary import Summary, write_summary
 from tests.helpers.predictions import random_predictions
 
+pytestmark = pytest.mark.slow
+
 PICTURES = ("calibration", "corruptions", "learning_curves", "network", "weights")
 
 

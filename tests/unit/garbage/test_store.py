@@ -68,6 +68,7 @@ def all_runs() -> set[str]:
     return {run.info.run_id for run in found}
 
 
+@pytest.mark.slow
 def test_deleted_run_goes_with_its_model_and_files(
     tracked: Path, tmp_path: Path, find: Find
 ) -> None:
@@ -86,6 +87,7 @@ def test_deleted_run_goes_with_its_model_and_files(
     assert MlflowClient().get_run(kept).data.metrics == {"val_loss": 0.5, "validation_loss": 0.5}
 
 
+@pytest.mark.slow
 def test_registered_model_keeps_its_deleted_run(tracked: Path, tmp_path: Path, find: Find) -> None:
     run, other = make_run(), make_run()
     model = make_model(tmp_path / "m", run)
@@ -102,6 +104,7 @@ def test_registered_model_keeps_its_deleted_run(tracked: Path, tmp_path: Path, f
     assert (Path(path) / "data/model.keras").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["params.yaml", "dvc.lock of a branch", "journal of a sweep"])
 def test_initial_model_stays(tracked: Path, tmp_path: Path, find: Find, where: str) -> None:
     run = make_run()
@@ -129,6 +132,7 @@ def test_initial_model_stays(tracked: Path, tmp_path: Path, find: Find, where: s
     assert MODELS not in kept
 
 
+@pytest.mark.slow
 def test_deleted_and_unfinished_models_go_and_those_without_a_run_stay(
     tracked: Path, tmp_path: Path, find: Find
 ) -> None:
@@ -164,6 +168,7 @@ def test_deleted_run_of_a_live_process_stays(tracked: Path, find: Find) -> None:
     assert kept_runs(rows) == [f"run {run} is deleted, but its process may be running"]
 
 
+@pytest.mark.slow
 def test_restored_run_stays(tracked: Path, find: Find) -> None:
     restored, deleted = make_run(), make_run()
     for run in (restored, deleted):
@@ -206,6 +211,7 @@ def test_copied_project_removes_nothing_of_the_original(
     assert [item.kind for item in store_garbage(tracked)[0]] == [RUNS]
 
 
+@pytest.mark.slow
 def test_deleted_experiment_goes_if_nothing_of_it_stays(tracked: Path, find: Find) -> None:
     client = MlflowClient()
     run = make_run()
@@ -230,6 +236,7 @@ shutil.rmtree = rmtree
 """
 
 
+@pytest.mark.slow
 def test_removal_that_was_killed_is_finished_by_the_next(
     tracked: Path, tmp_path: Path, find: Find, monkeypatch: pytest.MonkeyPatch
 ) -> None:

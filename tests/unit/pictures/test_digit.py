@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from functools import cache
 from itertools import pairwise
 
 import cv2
@@ -15,8 +16,16 @@ from pipeline.pictures.digit import NoDigitError, find_digit
 from pipeline.pictures.files import read_picture
 
 Pixels = NDArray[np.uint8]
-IMAGES = mnist_data()[0].reshape(-1, 28, 28).astype(np.uint8)
-DIGITS = [image for image in IMAGES[::97] if can_be_redrawn(image)]
+
+
+@cache
+def images() -> Pixels:
+    return mnist_data()[0].reshape(-1, 28, 28).astype(np.uint8)
+
+
+@cache
+def clear_digits() -> list[Pixels]:
+    return [image for image in images()[::97] if can_be_redrawn(image)]
 
 
 def colours(grey: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -27,7 +36,8 @@ def colours(grey: NDArray[np.generic]) -> NDArray[np.float32]:
 
 def drawn(kind: str, number: int) -> tuple[Pixels, NDArray[np.float32]]:
     rng = np.random.default_rng([zlib.crc32(kind.encode()), number])
-    digits = [DIGITS[int(k)] for k in rng.integers(len(DIGITS), size=2)]
+    choices = clear_digits()
+    digits = [choices[int(k)] for k in rng.integers(len(choices), size=2)]
     return digits[0], read_picture(io.BytesIO(picture_of(kind, digits, rng)))
 
 
@@ -39,6 +49,7 @@ def likeness(one: Pixels, other: Pixels) -> float:
     return float(np.corrcoef(*wide)[0, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_digit_is_found_in_every_kind_of_picture(kind: str) -> None:
     found = 0
@@ -51,6 +62,7 @@ def test_digit_is_found_in_every_kind_of_picture(kind: str) -> None:
     assert found >= 2, "the report in docs/pictures.md has the exact shares"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "reason"), [("blank", "no digit"), ("double", "2 digits")])
 def test_other_than_one_digit_is_refused_with_a_reason(kind: str, reason: str) -> None:
     refusals = []
@@ -64,14 +76,16 @@ def test_other_than_one_digit_is_refused_with_a_reason(kind: str, reason: str) -
     assert all(refusal.ink is not None for refusal in refusals)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inverted", [False, True])
 def test_images_of_the_data_set_are_not_changed(inverted: bool) -> None:
-    for image in IMAGES[::50]:
+    for image in images()[::50]:
         given = find_digit(colours(255 - image if inverted else image))
         np.testing.assert_array_equal(given.image, image, strict=True)
         assert given.ink is None
 
 
+@pytest.mark.slow
 def test_result_has_the_form_of_the_data_set() -> None:
     for kind in ("felt pen", "ballpoint", "in a corner", "white ink on transparent"):
         image = find_digit(drawn(kind, 0)[1]).image
@@ -84,12 +98,13 @@ def test_result_has_the_form_of_the_data_set() -> None:
     assert find_digit(drawn("felt pen", 0)[1], 40, 32).image.shape == (40, 32)
 
 
+@pytest.mark.slow
 def test_thin_pens_become_as_wide_as_those_of_the_data_set() -> None:
     def width(image: Pixels) -> float:
         inside = cv2.distanceTransform((image > 100).astype(np.uint8), cv2.DIST_L2, 5)
         return float(4 * inside[inside > 0].mean())
 
-    usual = np.median([width(image) for image in DIGITS])
+    usual = np.median([width(image) for image in clear_digits()])
     for kind in ("pencil", "ballpoint"):
         assert width(find_digit(drawn(kind, 1)[1]).image) > 0.6 * usual
 

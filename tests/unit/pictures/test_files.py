@@ -279,6 +279,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_large_image_is_refused_by_its_header(tmp_path: Path) -> None:
     paths = bombs(tmp_path)
     *errors, megabytes = memory.run(PEAK, *map(str, paths), folder=tmp_path)
@@ -324,6 +325,7 @@ def test_damaged_metadata_does_not_prevent_reading(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(path, 8, 8), DIGIT)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of damaged files
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=64) | st.sampled_from(image_files()).flatmap(mutations))

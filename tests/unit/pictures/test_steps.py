@@ -12,6 +12,7 @@ from tests.unit.pictures.test_digit import drawn
 ROW = [0.1] * 10
 
 
+@pytest.mark.slow
 def test_steps_end_with_what_the_model_sees_and_answers() -> None:
     _, picture = drawn("felt pen", 0)
     found = find_digit(picture)
@@ -22,6 +23,7 @@ def test_steps_end_with_what_the_model_sees_and_answers() -> None:
     np.testing.assert_array_equal(seen[8:232, 8:232, 0], shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["blank", "double"])
 def test_refused_picture_has_steps_up_to_the_reason(kind: str) -> None:
     _, picture = drawn(kind, 0)
@@ -37,6 +39,7 @@ def test_picture_in_the_form_of_the_data_set_has_two_steps() -> None:
     assert sheet.width == 3 * 252 + 12
 
 
+@pytest.mark.slow
 def test_files_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
     _, picture = drawn("felt pen", 0)
     for _ in range(2):  # the second run replaces the pictures of the first

@@ -107,6 +107,7 @@ def test_data_that_differ_from_the_workspace_are_built_apart(
     assert not (root / "data").exists()
 
 
+@pytest.mark.slow
 def test_workspace_that_cannot_be_prepared_is_an_error(
     root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

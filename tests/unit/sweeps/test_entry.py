@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from pipeline.config.paths import REPOSITORY
 from pipeline.sweeps.entry import worker_main
 from pipeline.sweeps.storage import Store
@@ -10,6 +12,7 @@ from pipeline.system.process import HOST
 from tests.helpers.tasks import task_of
 
 
+@pytest.mark.slow
 def test_importing_the_function_does_not_import_tensorflow() -> None:
     """Launchers import it, in processes that train nothing."""
     code = (
@@ -26,6 +29,7 @@ def test_function_can_be_sent_to_another_process() -> None:
     assert pickle.loads(pickle.dumps(worker_main)) is worker_main
 
 
+@pytest.mark.slow
 def test_missing_package_of_a_worker_is_its_reason(store: Store, tmp_path: Path) -> None:
     """A machine of a cluster may lack TensorFlow."""
     code = (

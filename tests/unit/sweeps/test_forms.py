@@ -6,6 +6,7 @@ from pipeline.system.errors import UserError
 from tests.helpers.spaces import checked_space
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "given", "form"),
     [

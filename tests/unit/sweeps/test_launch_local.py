@@ -24,6 +24,7 @@ class DeadlyTask(Task):
         return os._exit, (9,)
 
 
+@pytest.mark.slow
 def test_worker_that_dies_is_reported_with_its_exit_code(store: Store, tmp_path: Path) -> None:
     task = task_of(store, tmp_path)
     deadly = DeadlyTask(**{**vars(task), "sweep": changed(task.sweep, workers=2)})

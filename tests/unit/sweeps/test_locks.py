@@ -48,6 +48,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "locks" / "0.lock"
 
 
+@pytest.mark.slow
 def test_second_process_is_refused_until_the_holder_is_killed(path: Path) -> None:
     lock = FileTrialLock(path)
     with holder(HOLD_TRIAL_LOCK, path) as process:
@@ -78,6 +79,7 @@ def test_trials_have_separate_locks(path: Path) -> None:
     assert [lock.try_acquire() for lock in locks] == [True] * 3
 
 
+@pytest.mark.slow
 def test_journal_lock_is_freed_when_its_holder_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "journal.lock"
     with holder(HOLD_JOURNAL_LOCK, path) as process:

@@ -16,6 +16,8 @@ from pipeline.sweeps.trials import WEIGHTS
 from tests.helpers.configs import changed
 from tests.helpers.studies import random_sweep
 
+pytestmark = pytest.mark.slow
+
 PARAMS = {
     "optimizer": "choice(sgd, adam)",
     "augment": "null,shift",

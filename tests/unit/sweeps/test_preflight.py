@@ -15,6 +15,7 @@ from tests.helpers.spaces import checked_space, sweep_with
 from tests.helpers.studies import TPE, random_sweep
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED["sweep"])
 def test_ready_sweep_is_valid(name: str) -> None:
     sweep = compose_sweep([f"sweep={name}"]).sweep
@@ -22,6 +23,7 @@ def test_ready_sweep_is_valid(name: str) -> None:
     check_space(parse_space(sweep), sweep, [])
 
 
+@pytest.mark.slow
 def test_long_check_is_announced(capsys: pytest.CaptureFixture[str]) -> None:
     numbers = ",".join(str(number) for number in range(1, 121))
     checked_space({"train.epochs": f"choice({numbers})"})
@@ -59,6 +61,7 @@ def test_sampler_that_does_not_fit_the_space_is_refused(
     dry_run(parse_space(sweep), changed(sweep, sampler=TPE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("params", "message"),
     [

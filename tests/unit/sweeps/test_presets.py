@@ -52,6 +52,7 @@ def end_trial(study: Study, value: float, overrides: list[str], **attributes: An
     study.tell(trial, value)
 
 
+@pytest.mark.slow
 def test_preset_composes_to_the_best_trial(sweeps: Path, conf: Path) -> None:
     study = study_of(sweeps)
     best = ["model.width=7", "optimizer=sgd", "optimizer.momentum=0.5", "augment=none"]
@@ -66,6 +67,7 @@ def test_preset_composes_to_the_best_trial(sweeps: Path, conf: Path) -> None:
     assert "# Validation accuracy: 0.75, loss 0.5, at epoch 2" in head
 
 
+@pytest.mark.slow
 def test_cost_names_the_processor_of_the_trial(sweeps: Path, conf: Path) -> None:
     """The attempt of a worker that died has no known end, so its time is not in the duration."""
     study = study_of(sweeps)
@@ -80,6 +82,7 @@ def head_of(study: Study) -> str:
     return write_preset(study).read_text()
 
 
+@pytest.mark.slow
 def test_any_complete_trial_can_be_promoted(sweeps: Path, conf: Path) -> None:
     study = study_of(sweeps)
     for value, width in ((0.5, 4), (0.75, 7)):

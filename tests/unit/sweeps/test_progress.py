@@ -91,6 +91,7 @@ def test_each_ended_trial_has_one_line(store: Store, capsys: pytest.CaptureFixtu
     assert [line.partition(":")[0] for line in lines] == ["trial 2", "trial 3"]
 
 
+@pytest.mark.slow
 def test_line_is_printed_while_the_block_runs(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

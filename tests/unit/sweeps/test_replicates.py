@@ -64,6 +64,7 @@ def test_best_of_two_objectives_are_of_the_front(tmp_path: Path) -> None:
     assert [trial.number for trial in best_trials(study, 9)] == [1, 2]
 
 
+@pytest.mark.slow
 def test_preset_with_the_best_mean_is_promoted_without_a_seed(
     tmp_path: Path, conf: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,6 +95,7 @@ def test_preset_with_the_best_mean_is_promoted_without_a_seed(
     assert capsys.readouterr().out.endswith(": make promote STUDY=again\n")
 
 
+@pytest.mark.slow
 def test_replicates_train_what_the_trials_did_but_for_the_seed(tmp_path: Path, conf: Path) -> None:
     """The base has a key that the trials replaced, a new key, and a seed that they replaced."""
     base = [*BASE, "optimizer.learning_rate=0.01", "+optimizer.clipnorm=1.0"]
@@ -114,6 +116,7 @@ def test_replicates_train_what_the_trials_did_but_for_the_seed(tmp_path: Path, c
     assert sorted(rates) == [(rate, seed) for rate in (0.03, 0.04) for seed in (8, 9, 10)]
 
 
+@pytest.mark.slow
 def test_no_preset_is_written_if_one_cannot_be(tmp_path: Path, conf: Path) -> None:
     """A preset cannot remove a key."""
     sweep = changed(random_sweep(2, **{"model.width": "range(4, 6)"}), name="again")
@@ -132,6 +135,7 @@ def test_no_preset_is_written_if_one_cannot_be(tmp_path: Path, conf: Path) -> No
     assert set((conf / "experiment").iterdir()) == before
 
 
+@pytest.mark.slow
 def test_seeds_can_be_added_and_trials_cannot(tmp_path: Path, conf: Path) -> None:
     sweep = changed(random_sweep(3, **{"model.width": "range(4, 7)"}), name="again")
     study = new_study(tmp_path, sweep, "maximize", BASE)

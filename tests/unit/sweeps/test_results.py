@@ -72,6 +72,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_table_has_a_row_for_each_ended_trial(study: Study, sweep: Sweep, tmp_path: Path) -> None:
     end_trials(study, sweep, 0.5, 0.25)
     end_other_trials(study, sweep)
@@ -90,6 +91,7 @@ def test_table_has_a_row_for_each_ended_trial(study: Study, sweep: Sweep, tmp_pa
             assert row[name] == ("" if value is None else str(value))
 
 
+@pytest.mark.slow
 def test_plots_are_drawn_of_what_was_varied(study: Study, sweep: Sweep, tmp_path: Path) -> None:
     end_trials(study, sweep, *(1 / n for n in range(1, 10)))
     write_results(tmp_path / "results", study, sweep, parse_space(sweep))
@@ -99,6 +101,7 @@ def test_plots_are_drawn_of_what_was_varied(study: Study, sweep: Sweep, tmp_path
         assert name.endswith(".csv") or content.startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_front_is_drawn_when_networks_differ_in_size(
     study: Study, sweep: Sweep, tmp_path: Path
 ) -> None:
@@ -113,6 +116,7 @@ def test_front_is_drawn_when_networks_differ_in_size(
         assert [row["weights"] for row in rows_of(tmp_path / "results")] == [*map(str, sizes)]
 
 
+@pytest.mark.slow
 def test_sweep_of_two_objectives_ends_with_its_front(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +144,7 @@ def test_sweep_of_two_objectives_ends_with_its_front(
     assert "make promote STUDY=default TRIAL=NUMBER" in note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "drawn"), [(19, False), (20, True)])
 def test_importances_need_enough_trials(
     study: Study, sweep: Sweep, tmp_path: Path, count: int, drawn: bool
@@ -150,6 +155,7 @@ def test_importances_need_enough_trials(
     assert (tmp_path / "importances.png").exists() == drawn
 
 
+@pytest.mark.slow
 def test_conditional_parameters_are_not_compared_with_others(study: Study, tmp_path: Path) -> None:
     """A CNN has no depth. With the model alone, there is nothing to compare."""
     params = {key: PARAMS[key] for key in ("model", "model.depth")}

@@ -102,6 +102,7 @@ def test_closed_run_has_the_results_and_the_best_trial(parent: str, tmp_path: Pa
     assert "trials.csv" in [artifact.path for artifact in MlflowClient().list_artifacts(parent)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("state", "failure", "status"),
     [("COMPLETE", "", "FINISHED"), ("PRUNED", "", "FINISHED"), ("FAIL", "a reason", "FAILED")],
@@ -165,6 +166,7 @@ def end_trial(study: Study, task: Task, state: TrialState, **attributes: Any) ->
     return trial.number
 
 
+@pytest.mark.slow
 def test_trials_without_a_run_get_one(study: Study, task: Task) -> None:
     end_trial(study, task, TrialState.COMPLETE)
     end_trial(study, task, TrialState.FAIL, **{FAILURE: "a reason"})

@@ -43,6 +43,7 @@ def test_parameters_that_only_some_trials_have_vary(store: Store, kind: str) -> 
     assert len(set(dropout)) == len(dropout) > 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampler",
     [

@@ -50,6 +50,7 @@ def test_missing_initial_model_is_named_before_anything_is_written(root: Path) -
     assert not plan.store.folder.exists()
 
 
+@pytest.mark.slow
 def test_sweep_without_data_ends_before_its_study_is_created(
     root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

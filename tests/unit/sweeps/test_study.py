@@ -109,6 +109,7 @@ def test_sweep_of_two_objectives_ends_when_none_joins_the_front(tmp_path: Path) 
     assert reason.endswith("the 2 trials that ended after trial 1 are no better")
 
 
+@pytest.mark.slow
 def test_tpe_learns_from_two_objectives(tmp_path: Path) -> None:
     """Small widths are better for both, so most of the later trials try them."""
     params = {"model.width": "range(1, 1000)"}
@@ -170,6 +171,7 @@ def test_running_trial_is_stale_once_its_worker_has_released_it(store: Store) ->
     assert study.trials[0].user_attrs[DISCARDED] == WORKER_DIED
 
 
+@pytest.mark.slow
 def test_infinite_space_with_a_finite_branch_is_sampled_to_the_end(store: Store) -> None:
     """The best branch has one combination: the sampler must not suggest it for ever."""
     varied = {

@@ -24,6 +24,8 @@ from pipeline.training.loop import train
 from tests.helpers.configs import changed, without_speed
 from tests.helpers.tasks import BASE, task_of
 
+pytestmark = pytest.mark.slow
+
 NEVER = {"_target_": "optuna.pruners.NopPruner"}
 AT_ONCE = {"_target_": "optuna.pruners.ThresholdPruner", "lower": 2.0}  # no accuracy is as high
 

@@ -21,6 +21,7 @@ except RuntimeError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [3, pytest.param(None, marks=pytest.mark.slow)])
 def test_operations_are_deterministic_on_a_number_of_threads(threads: int | None) -> None:
     output = subprocess.run(

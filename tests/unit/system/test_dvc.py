@@ -8,6 +8,8 @@ from pipeline.system.dvc import failure, is_complete, read_config, read_lock, ru
 from pipeline.system.errors import UserError
 from tests.helpers.locks import UNREADABLE, WHOLE
 
+pytestmark = pytest.mark.slow
+
 
 def test_whole_lock_is_complete() -> None:
     assert is_complete(WHOLE)

@@ -221,6 +221,7 @@ def test_stage_that_is_starting_is_named(shell: subprocess.Popen[bytes], tmp_pat
         check_processes(tmp_path, {"pipeline.train"})
 
 
+@pytest.mark.slow
 def test_lock_of_a_killed_git_is_removed(repository: Repository, tmp_path: Path) -> None:
     locks = [tmp_path / ".git/index.lock", tmp_path / ".git/refs/heads/main.lock"]
     for lock in locks:
@@ -231,6 +232,7 @@ def test_lock_of_a_killed_git_is_removed(repository: Repository, tmp_path: Path)
     repository.commit()
 
 
+@pytest.mark.slow
 def test_lock_of_a_running_git_stays(repository: Repository, tmp_path: Path) -> None:
     process = subprocess.Popen(["git", "cat-file", "--batch"], stdin=subprocess.PIPE)
     (tmp_path / ".git/index.lock").touch()

@@ -47,6 +47,7 @@ def git(*arguments: str) -> str:
     ).stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["clean", "dirty", "no repository"])
 def test_commit_is_that_of_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str

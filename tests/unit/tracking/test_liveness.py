@@ -119,6 +119,7 @@ def beat_of(run_id: str) -> float:
     return float(get_run(run_id).data.tags.get(HEARTBEAT, 0))
 
 
+@pytest.mark.slow
 def test_heart_beats_until_it_is_stopped(tracked: Path) -> None:
     run_id = create_run()
     heartbeat = Heartbeat(run_id, interval=0.05)
@@ -132,6 +133,7 @@ def test_heart_beats_until_it_is_stopped(tracked: Path) -> None:
     assert beat_of(run_id) == last
 
 
+@pytest.mark.slow
 def test_heart_beats_again_when_the_store_is_back(tracked: Path) -> None:
     run_id = create_run()
     store = tracked / "mlflow.db"
@@ -172,6 +174,7 @@ def test_known_run_is_not_waited_for(tracked: Path, state: str) -> None:
     assert looks.count == 0
 
 
+@pytest.mark.slow
 def test_run_that_cannot_be_seen_is_waited_for_until_its_heart_beats(
     tracked: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +192,7 @@ def test_run_that_cannot_be_seen_is_waited_for_until_its_heart_beats(
     assert "may still be training on " in line
 
 
+@pytest.mark.slow
 def test_run_that_cannot_be_seen_is_closed_when_its_heartbeat_is_stale(tracked: Path) -> None:
     other = {**process.identity(), "process.boot": "another"}
     run_id = create_run(**other, **{TRAINING_ID: "a"}, **ago(148))

@@ -31,6 +31,7 @@ def run_id(tracked: Path) -> str:
     return run_id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -83,6 +84,7 @@ def test_alias_of_several_other_models_lists_their_uris(data: str) -> None:
         runs_named("champion")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("run_id")
 @pytest.mark.parametrize(
     "name",

@@ -5,6 +5,7 @@ from pipeline.tracking.names import run_name, run_params, trial_name
 from tests.helpers.configs import MakeConfig
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "name"),
     [

@@ -87,6 +87,7 @@ def test_first_model_becomes_the_champion(sample_cfg: Config) -> None:
     assert champion() == new.model_id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("right", "reason"),
     [
@@ -106,6 +107,7 @@ def test_model_that_is_not_better_by_evidence_is_not_registered(
     assert versions() == [first.model_id]
 
 
+@pytest.mark.slow
 def test_better_model_replaces_the_champion_and_the_version_says_why(sample_cfg: Config) -> None:
     update(sample_cfg, trained(900))
     line = update(sample_cfg, new := trained(920))
@@ -130,6 +132,7 @@ def test_better_model_replaces_the_champion_and_the_version_says_why(sample_cfg:
     }
 
 
+@pytest.mark.slow
 def test_level_decides(sample_cfg: Config, cfg: MakeConfig) -> None:
     update(sample_cfg, trained(900))
     generous = cfg("data=mnist_sample", "tracking.champion_level=0.1")
@@ -144,6 +147,7 @@ def test_model_of_other_data_is_not_compared(sample_cfg: Config) -> None:
     assert champion() == first.model_id
 
 
+@pytest.mark.slow
 def test_version_that_was_registered_by_hand_is_compared(sample_cfg: Config) -> None:
     """Its tags say nothing, but its run does."""
     first = trained(900)
@@ -153,6 +157,7 @@ def test_version_that_was_registered_by_hand_is_compared(sample_cfg: Config) -> 
     assert update(sample_cfg, trained(950)).startswith("new champion")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["models:/{}", "/a/folder", "file:///a/folder", "s3://bucket/a"])
 def test_champion_from_elsewhere_is_left_alone(sample_cfg: Config, source: str) -> None:
     client = MlflowClient()
@@ -176,6 +181,7 @@ def test_model_that_cannot_be_loaded_is_left_alone(sample_cfg: Config) -> None:
     assert line == f"champion stays {NAME} version 1: {reason}"
 
 
+@pytest.mark.slow
 def test_edited_tag_ends_no_evaluation(sample_cfg: Config) -> None:
     update(sample_cfg, trained(900))
     client = MlflowClient()
@@ -184,6 +190,7 @@ def test_edited_tag_ends_no_evaluation(sample_cfg: Config) -> None:
     assert update(sample_cfg, trained(950)).startswith("new champion")
 
 
+@pytest.mark.slow
 def test_store_that_fails_is_not_a_store_without_a_champion(
     sample_cfg: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,12 +224,14 @@ def test_version_without_an_alias_is_used_again(sample_cfg: Config) -> None:
     assert champion() == new.model_id
 
 
+@pytest.mark.slow
 def test_data_sets_have_separate_champions(sample_cfg: Config, cfg: MakeConfig) -> None:
     update(sample_cfg, first := trained(900))
     assert "mnist-classifier version 1" in update(cfg("data=mnist"), trained(800))
     assert champion() == first.model_id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("slow", "fast"), [(950, 960), (960, 950), (950, 950)])
 @pytest.mark.parametrize(
     ("delayed", "first"),

@@ -45,6 +45,7 @@ def test_epoch_is_logged_once_even_by_a_resumed_run(run: TrackedRun, cfg: MakeCo
     assert get_run(run.run_id).data.metrics == {"val_loss": pytest.approx(1 / 3)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "failure", "tag"),
     [("FINISHED", "", None), ("KILLED", "", None), ("FAILED", "x" * 6000, "x" * 5000)],

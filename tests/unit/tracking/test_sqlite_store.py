@@ -91,6 +91,7 @@ def assert_here(stored: Stored, folder: Path) -> None:
     assert (Path(url2pathname(urlparse(addresses[1]).path)) / "a.txt").read_text() == "text"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_moved_store_names_its_artifacts_in_the_new_place(
     tmp_path: Path, empty_database: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -144,6 +145,7 @@ def test_artifacts_that_are_elsewhere_on_purpose_stay_there(
     assert stored.addresses(tmp_path / "two") == before
 
 
+@pytest.mark.slow
 def test_kill_while_addresses_are_replaced_loses_nothing(
     tmp_path: Path, empty_database: Path
 ) -> None:

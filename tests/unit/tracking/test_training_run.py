@@ -27,6 +27,7 @@ def all_runs() -> list[Run]:
     return list(mlflow.search_runs(search_all_experiments=True, output_format="list"))
 
 
+@pytest.mark.slow
 def test_finished_run_has_what_is_known_before_the_training(digits: Config, prepared: Path) -> None:
     with training_run(digits, prepared, 3, "fingerprint") as training:
         training.log_epoch(1, {"epoch": 1, "val_loss": 0.5})
@@ -48,6 +49,7 @@ def test_finished_run_has_what_is_known_before_the_training(digits: Config, prep
     assert "composed.yaml" in [artifact.path for artifact in artifacts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "status", "failure"),
     [
@@ -82,6 +84,7 @@ def open_and_fail(cfg: Config, prepared: Path, training_id: str) -> str:
     return training.run_id
 
 
+@pytest.mark.slow
 def test_interrupted_training_resumes_its_run(digits: Config, prepared: Path) -> None:
     first = open_and_fail(digits, prepared, "fingerprint")
     with training_run(digits, prepared, 1, "fingerprint") as training:
@@ -91,6 +94,7 @@ def test_interrupted_training_resumes_its_run(digits: Config, prepared: Path) ->
     assert "failure" not in run.data.tags
 
 
+@pytest.mark.slow
 def test_other_training_has_another_run(digits: Config, prepared: Path) -> None:
     first = open_and_fail(digits, prepared, "fingerprint")
     with training_run(digits, prepared, 1, "another") as training:
@@ -98,6 +102,7 @@ def test_other_training_has_another_run(digits: Config, prepared: Path) -> None:
     assert len(all_runs()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resumable", [False, True])
 def test_finished_run_is_resumed_only_while_there_are_checkpoints(
     digits: Config, prepared: Path, resumable: bool
@@ -108,6 +113,7 @@ def test_finished_run_is_resumed_only_while_there_are_checkpoints(
         assert (second.run_id == first.run_id) == resumable
 
 
+@pytest.mark.slow
 def test_run_of_a_living_process_is_left_alone(digits: Config, prepared: Path) -> None:
     with training_run(digits, prepared, 1, "fingerprint") as first:
         other = TrainingRun(digits, prepared, 1)
@@ -116,6 +122,7 @@ def test_run_of_a_living_process_is_left_alone(digits: Config, prepared: Path) -
         other.close("FINISHED")
 
 
+@pytest.mark.slow
 def test_initial_model_makes_its_run_the_parent(digits: Config, prepared: Path) -> None:
     with training_run(digits, prepared, 1, "first") as parent:
         set_tags(parent.run_id, {MODEL_DIGEST: "abc"})
@@ -157,6 +164,7 @@ def test_unreadable_store_stops_the_training(digits: Config, prepared: Path, tra
         raise AssertionError("the training began")
 
 
+@pytest.mark.slow
 def test_seconds_of_fitting_are_those_of_all_epochs_or_none(
     digits: Config, prepared: Path, tmp_path: Path
 ) -> None:

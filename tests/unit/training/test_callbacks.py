@@ -35,6 +35,7 @@ def test_each_epoch_is_reported_when_it_ends(cfg: MakeConfig, prepared: Path) ->
         assert values["images_per_second"] > 0
 
 
+@pytest.mark.slow
 def test_loss_that_is_not_finite_names_step_and_epoch(cfg: MakeConfig, prepared: Path) -> None:
     exploding = cfg(*TINY, "optimizer=sgd", "optimizer.learning_rate=3e38", "schedule=constant")
     with pytest.raises(UserError, match=r"loss is (nan|inf) at step \d of epoch 1: .*rate"):

@@ -32,6 +32,7 @@ def first(cfg: MakeConfig, prepared: Path) -> Trained:
     return train(cfg(*TINY), prepared)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_the_same_weights(first: Trained, cfg: MakeConfig, prepared: Path) -> None:
     again = train(cfg(*TINY), prepared)
     assert equal_weights(weights(first), weights(again))
@@ -88,6 +89,7 @@ def test_best_epoch_is_restored_after_the_last_epoch(cfg: MakeConfig, prepared: 
     assert accuracy == pytest.approx(trained.best["val_accuracy"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "settings_", "message"),
     [

@@ -46,6 +46,7 @@ def test_learning_rate_is_constant_without_a_schedule(cfg: MakeConfig) -> None:
     assert float(optimizer.learning_rate) == pytest.approx(0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED["optimizer"])
 def test_every_optimizer_has_its_settings(cfg: MakeConfig, name: str) -> None:
     settings_ = cfg(f"optimizer={name}").optimizer
@@ -56,6 +57,7 @@ def test_every_optimizer_has_its_settings(cfg: MakeConfig, name: str) -> None:
             assert made[key] == pytest.approx(value)
 
 
+@pytest.mark.slow
 def test_own_optimizer_and_schedule_need_one_yaml_file_each(
     tmp_path: Path, cfg: MakeConfig, prepared: Path
 ) -> None:
@@ -87,6 +89,7 @@ def trained_file(cfg: MakeConfig, prepared: Path, tmp_path_factory: pytest.TempP
     return path
 
 
+@pytest.mark.slow
 def test_training_continues_from_a_model(
     cfg: MakeConfig, prepared: Path, trained_file: Path
 ) -> None:
@@ -130,6 +133,7 @@ def test_optimizer_starts_again_with_a_schedule(
     assert equal_weights(weights(more), weights(again))
 
 
+@pytest.mark.slow
 def test_another_optimizer_starts_without_a_state(
     cfg: MakeConfig, prepared: Path, trained_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +142,7 @@ def test_another_optimizer_starts_without_a_state(
     assert "adam optimizer starts without the state" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_initial_model_of_another_shape_is_refused(
     cfg: MakeConfig, prepared: Path, trained_file: Path
 ) -> None:

@@ -26,6 +26,8 @@ from pipeline.training.run_completion import log_evaluation
 from tests.helpers import tiny
 from tests.helpers.configs import MakeConfig
 
+pytestmark = pytest.mark.slow
+
 METRICS = {"test_accuracy": 0.75, "test_loss": 0.5}
 VALIDATION = {"val_accuracy": 0.8, "val_loss": 0.4, "best_epoch": 2}
 HISTORY = [{**dict.fromkeys(COLUMNS, 0.5), "epoch": epoch} for epoch in (1, 2)]

@@ -47,6 +47,7 @@ def probabilities(model: keras.Model, split: Split) -> NDArray[np.float64]:
     return np.asarray(model(split.images, training=False), np.float64)
 
 
+@pytest.mark.slow
 def test_steps_are_those_of_keras(split: Split) -> None:
     ours, theirs = compiled(), compiled()
     parts = run(ours, split)
@@ -62,6 +63,7 @@ def test_steps_are_those_of_keras(split: Split) -> None:
     assert int(ours.optimizer.iterations) == 14
 
 
+@pytest.mark.slow
 def test_number_of_steps_in_a_call_changes_no_bit(
     split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +85,7 @@ def test_loss_and_hits_are_of_the_network_before_each_step(split: Split) -> None
     assert part.correct == (before.argmax(1) == split.labels).sum()
 
 
+@pytest.mark.slow
 def test_label_smoothing_is_that_of_keras(split: Split) -> None:
     ours, theirs = compiled(), compiled()
     run(ours, split, smoothing=0.2, epochs=1, batch=50)
@@ -127,6 +130,7 @@ def test_penalty_that_is_not_finite_is_seen(split: Split) -> None:
     assert not np.isfinite(part.losses[0])
 
 
+@pytest.mark.slow
 def test_members_of_an_ensemble_learn_as_if_alone(split: Split) -> None:
     alone = [compiled(mlp(SHAPE, CLASSES, depth=1, width=6)) for _ in range(2)]
     members = [keras.models.clone_model(model) for model in alone]
@@ -146,6 +150,7 @@ def test_members_of_an_ensemble_learn_as_if_alone(split: Split) -> None:
     assert first.losses[0] == pytest.approx(error, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_branches_of_one_network_learn_from_the_error_of_their_mean(split: Split) -> None:
     pixels = keras.Input(SHAPE, dtype="uint8")
     shared = mlp(SHAPE, 6, depth=1, width=6)(pixels)
@@ -171,6 +176,7 @@ def test_validation_is_the_mean_over_all_images() -> None:
     assert accuracy == (answers.argmax(1) == split.labels).mean()
 
 
+@pytest.mark.slow
 def test_augmentation_gets_the_random_numbers_of_each_image(split: Split) -> None:
     seen = []
 

@@ -11,6 +11,7 @@ from pipeline.training.watch import MeasureRobustness, ShowMistakes, draw_mistak
 from tests.helpers.configs import MakeConfig, without_speed
 
 
+@pytest.mark.slow
 def test_watching_changes_no_result_and_adds_its_metric(cfg: MakeConfig, prepared: Path) -> None:
     settings = cfg("model=mlp", "model.width=8", "model.dropout=0.5", "train.epochs=2")
     validation = load_split(prepared, "validation")
