@@ -95,7 +95,6 @@ def test_foreign_code_is_refused_and_not_run(
     assert list((tmp_path / "empty").iterdir()) == []
 
 
-@pytest.mark.slow
 def test_layer_is_loaded_only_in_a_process_that_registers_it(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
 

@@ -89,7 +89,6 @@ def saved(project: Path, *layers: Any, optimizer: Any = None) -> Path:
     return project / "model.keras"
 
 
-@pytest.mark.slow
 def test_layer_function_and_optimizer_of_the_project_are_loaded(project: Path) -> None:
     own = nets()
     layers = [own.Twice(), keras.layers.Dense(4, activation=own.leaky)]
