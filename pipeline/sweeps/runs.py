@@ -35,7 +35,7 @@ from pipeline.tracking.changes import log_changes
 from pipeline.tracking.description import NOTE
 from pipeline.tracking.environment import environment_tags, source_tags
 from pipeline.tracking.inputs import log_training_inputs
-from pipeline.tracking.liveness import close_dead_runs
+from pipeline.tracking.liveness import close_dead_runs, signs_of_life
 from pipeline.tracking.names import configuration_name, run_params, trial_name
 from pipeline.tracking.run import COMPOSED, TrackedRun, epoch_metrics
 from pipeline.tracking.store import TrackingUnavailableError, connect, mlflow_errors, set_tags
@@ -123,8 +123,8 @@ class TrialRun(TrackedRun):
         parent = _sweep_run(self.parent)
         if (run := _lost_run(parent, resumed)) is not None:
             self.resume(run.info.run_id)
+            set_tags(self.run_id, self._tags())  # first: a RUNNING run of a dead process is closed
             client.update_run(self.run_id, "RUNNING", self._name())
-            set_tags(self.run_id, self._tags())
         else:
             run = self._create()
             self.run_id = run.info.run_id
@@ -247,9 +247,9 @@ def open_sweep_run(cfg: Config, prepared: Path, name: str, sweep_id: str) -> str
             else client.create_run(experiment.experiment_id, run_name=f"sweep {name}", tags=tags)
         )
         run_id = run.info.run_id
-        client.update_run(run_id, "RUNNING")
         tags = {STUDY: name, DATA_DIGEST: data_digest(prepared)}
-        set_tags(run_id, {**tags, **process.identity(), **source_tags(), NOTE: "It is running."})
+        set_tags(run_id, {**tags, **signs_of_life(), **source_tags(), NOTE: "It is running."})
+        client.update_run(run_id, "RUNNING")  # last: a RUNNING run of a dead process is closed
         log_changes(run_id)
         if not run.inputs or not run.inputs.dataset_inputs:
             log_training_inputs(run_id, cfg, prepared)

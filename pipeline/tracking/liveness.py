@@ -24,6 +24,15 @@ _SAMPLE = 2.0  # seconds between two samples of the system's metrics
 _LOOK = 1.0  # seconds between two looks at a run
 
 
+def signs_of_life() -> dict[str, str]:
+    """The tags of a run that this process has just begun to train.
+
+    A run has them before it is RUNNING: others close a RUNNING run whose process is dead, and wait
+    for the heartbeat of one whose process they cannot see.
+    """
+    return {**process.identity(), HEARTBEAT: _now()}
+
+
 class Heartbeat:
     """Tells others that a run is running, until it is stopped or the process ends."""
 
@@ -45,7 +54,7 @@ class Heartbeat:
         client = mlflow.MlflowClient(self._uri)
         while not self._over.is_set():
             with suppress(Exception):  # the store may be back at the next beat
-                client.set_tag(self._run_id, HEARTBEAT, f"{time.time():.1f}")
+                client.set_tag(self._run_id, HEARTBEAT, _now())
             self._over.wait(self._interval)
 
 
@@ -120,6 +129,10 @@ def _running(training_id: str = "") -> list[Run]:
 
 def _state(run: Run) -> State:
     return process.state_of(run.data.tags) if "process.id" in run.data.tags else State.ALIVE
+
+
+def _now() -> str:
+    return f"{time.time():.1f}"
 
 
 def _is_stale(run: Run) -> bool:

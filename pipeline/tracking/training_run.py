@@ -15,7 +15,7 @@ from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config
 from pipeline.data.splits import data_digest, load_stats
 from pipeline.evaluation.network import describe_network
-from pipeline.system import cli, process
+from pipeline.system import cli
 from pipeline.system.determinism import gpus
 from pipeline.system.errors import describe_error
 from pipeline.system.files import sha256
@@ -23,7 +23,12 @@ from pipeline.tracking.changes import log_changes
 from pipeline.tracking.description import write_description
 from pipeline.tracking.environment import environment_tags
 from pipeline.tracking.inputs import log_training_inputs, mlflow_dataset
-from pipeline.tracking.liveness import SystemMetrics, close_dead_runs, wait_until_known
+from pipeline.tracking.liveness import (
+    SystemMetrics,
+    close_dead_runs,
+    signs_of_life,
+    wait_until_known,
+)
 from pipeline.tracking.models import log_model_file
 from pipeline.tracking.names import (
     configuration_name,
@@ -65,8 +70,7 @@ class TrainingRun(TrackedRun):
         client = mlflow.MlflowClient()
         if FAILURE in run.data.tags:
             client.delete_tag(self.run_id, FAILURE)
-        tags = {**process.identity(), DATA_DIGEST: data_digest(self.prepared)}
-        tags |= environment_tags(self.threads)
+        tags = {DATA_DIGEST: data_digest(self.prepared), **environment_tags(self.threads)}
         images = load_stats(self.prepared)["images"]
         tags[IMAGES] = (
             f"{images['train']:,} training and {images['validation']:,} validation images"
@@ -196,12 +200,14 @@ def _open_run(cfg: Config, training_id: str, resumable: bool) -> Run:
     # sort is stable, so the newest unfinished run is the first.
     begun.sort(key=lambda run: run.info.status in (TRAINED, EVALUATED))
     if begun and (begun[0].info.status not in (TRAINED, EVALUATED) or resumable):
-        client.update_run(begun[0].info.run_id, "RUNNING")
-        return client.get_run(begun[0].info.run_id)
+        run_id = begun[0].info.run_id
+        set_tags(run_id, signs_of_life())
+        client.update_run(run_id, "RUNNING")
+        return client.get_run(run_id)
     experiment = mlflow.get_experiment_by_name(cfg.tracking.experiment)
     assert experiment is not None
     return client.create_run(
         experiment.experiment_id,
         run_name=run_name(cfg),
-        tags={TRAINING_ID: training_id, **process.identity()},
+        tags={TRAINING_ID: training_id, **signs_of_life()},
     )

@@ -24,6 +24,7 @@ from pipeline.sweeps.study import ask_trial, requeue_stale
 from pipeline.sweeps.task import Task
 from pipeline.sweeps.trials import FAILURE, HISTORY, OVERRIDES, THREADS
 from pipeline.tracking.description import NOTE
+from pipeline.tracking.liveness import close_dead_runs
 from pipeline.tracking.store import TrackingUnavailableError
 from pipeline.tracking.tags import DATA_DIGEST, PARENT_RUN
 from pipeline.training.history import best_epoch
@@ -74,6 +75,23 @@ def test_sweep_has_one_run_however_often_it_is_started(parent: str, prepared: Pa
     expected = {SWEEP_ID: "id", "sweep.study": "digits", DATA_DIGEST: data_digest(prepared)}
     assert expected.items() <= run.data.tags.items()
     assert open_sweep_run(CFG, prepared, "digits", "another id") != parent
+
+
+def test_resumed_sweep_is_not_closed_by_others(
+    parent: str, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may look at the moment when its status changes."""
+    close_sweep_run(parent, "KILLED", prepared / "no results", {}, "")
+    MlflowClient().set_tag(parent, "process.started", "0")
+    update = MlflowClient.update_run
+
+    def update_and_look(*arguments: Any) -> None:
+        update(*arguments)
+        close_dead_runs()
+
+    monkeypatch.setattr(MlflowClient, "update_run", update_and_look)
+    open_sweep_run(CFG, prepared, "digits", "id")
+    assert get_run(parent).info.status == "RUNNING"
 
 
 def test_run_of_a_session_that_was_killed_while_it_opened_it_is_used_again(

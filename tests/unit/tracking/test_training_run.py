@@ -1,8 +1,11 @@
 import signal
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
+from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.artifacts.keras_file import load_model, save_model
@@ -10,6 +13,7 @@ from pipeline.config.schema import Config
 from pipeline.data.splits import data_digest
 from pipeline.models import mlp
 from pipeline.system.errors import UserError
+from pipeline.tracking.liveness import HEARTBEAT, Heartbeat, close_dead_runs
 from pipeline.tracking.store import set_tags
 from pipeline.tracking.tags import DATA_DIGEST, INIT_DIGEST, MODEL_DIGEST, PARENT_RUN, TRAINING_ID
 from pipeline.tracking.training_run import TrainingRun, training_run
@@ -47,6 +51,34 @@ def test_finished_run_has_what_is_known_before_the_training(digits: Config, prep
     artifacts = mlflow.MlflowClient().list_artifacts(run.info.run_id)
     # It also has a patch if there are changes that are not committed.
     assert "composed.yaml" in [artifact.path for artifact in artifacts]
+
+
+def test_resumed_run_is_not_closed_by_others(
+    digits: Config, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may look at the moment when its status changes."""
+    with suppress(KeyboardInterrupt), training_run(digits, prepared, 3, "fingerprint"):
+        set_tags(all_runs()[0].info.run_id, {"process.started": "0", HEARTBEAT: "0"})
+        raise KeyboardInterrupt
+    update = MlflowClient.update_run
+
+    def update_and_look(*arguments: Any) -> None:
+        update(*arguments)
+        close_dead_runs()
+
+    monkeypatch.setattr(MlflowClient, "update_run", update_and_look)
+    with training_run(digits, prepared, 3, "fingerprint"):
+        [run] = all_runs()
+        assert run.info.status == "RUNNING"
+
+
+def test_run_has_a_heartbeat_before_it_beats(
+    digits: Config, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one, a run that a power cut has ended would be waited for without an end."""
+    monkeypatch.setattr(Heartbeat, "_beat", lambda self: None)
+    with training_run(digits, prepared, 3, "fingerprint"):
+        assert HEARTBEAT in all_runs()[0].data.tags
 
 
 @pytest.mark.slow
