@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.system.process import all_words, processes_in
+from pipeline.system.process import modules_run_by, processes_in
 
 # These write no checkpoints, no data of sweeps and, except in build/, no files in the project.
 _ONLY_LOOK = {f"pipeline.{name}" for name in ("compare", "predict", "publish", "serve", "ui")}
@@ -20,16 +20,15 @@ def working_processes(root: Path) -> list[str]:
     ignored = {own.pid, *(parent.pid for parent in own.parents())}
     return sorted(
         f"{_shown(words)} ({process.pid})"
-        for process, words, _ in processes_in(root)
-        if process.pid not in ignored and _works(process, words)
+        for process, words, cwd in processes_in(root)
+        if process.pid not in ignored and _works(process, words, cwd)
     )
 
 
-def _works(process: psutil.Process, words: list[str]) -> bool:
-    ours = {word for word in all_words(words) if word.startswith("pipeline.")}
+def _works(process: psutil.Process, words: list[str], cwd: Path) -> bool:
     return (
         "dvc" in [Path(word).name for word in words[:3]]
-        or not ours <= _ONLY_LOOK
+        or not modules_run_by(words, cwd) <= _ONLY_LOOK
         or (any(mark in word for word in words for mark in _WORKERS) and not _serves(process))
     )
 

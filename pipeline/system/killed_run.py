@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pipeline.system.errors import UserError
 from pipeline.system.git import ask_git, file_content, file_names, git, reflog
-from pipeline.system.process import all_words, processes_in
+from pipeline.system.process import modules_run_by, processes_in
 
 # What DVC makes for an experiment, and removes when it ends.
 _ARGUMENTS = ".dvc/tmp/repro.dat"
@@ -43,7 +43,7 @@ def check_processes(folder: Path, modules: Collection[str]) -> bool:
         dvc = "dvc" in [Path(word).name for word in words[:3]]
         elsewhere |= dvc
         changes = dvc and not {"repro", "run", "checkout"}.isdisjoint(words)
-        changes |= not set(modules).isdisjoint(all_words(words))
+        changes |= not modules_run_by(words, cwd).isdisjoint(modules)
         if cwd == folder and changes:
             name = " ".join([Path(words[0]).name, *words[1:]])
             raise UserError(

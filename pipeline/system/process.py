@@ -77,6 +77,20 @@ def all_words(command: list[str]) -> list[str]:
     return " ".join(command).split()
 
 
+def modules_run_by(command: list[str], cwd: Path) -> set[str]:
+    """The modules of this project that a command runs in a folder.
+
+    It is `pipeline.train` for each of `python -m pipeline.train`, `python pipeline/train.py`, and
+    `sh -c "python -m pipeline.train"`.
+    """
+    words = all_words(command)
+    python = next((i for i, word in enumerate(words) if "python" in Path(word).name), len(words))
+    files = [cwd / word for word in words[python:] if word.endswith(".py")]
+    return {word for word in words if word.startswith("pipeline.")} | {
+        f"pipeline.{file.stem}" for file in files if file.parent.name == "pipeline"
+    }
+
+
 def _started(process: psutil.Process) -> str:
     """The start time of a process, in seconds since boot, because wall clocks may be set back."""
     return f"{process.create_time() - psutil.boot_time():.2f}"

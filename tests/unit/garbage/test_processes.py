@@ -53,6 +53,17 @@ def test_every_other_command_works(tmp_path: Path, name: str) -> None:
     assert found.endswith(f"({number})")
 
 
+def test_command_that_is_started_by_its_file_works(tmp_path: Path) -> None:
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline/train.py").write_text(SLEEP)
+    (tmp_path / "pipeline/ui.py").write_text(SLEEP)
+    with running(tmp_path, "pipeline/train.py"), running(tmp_path, "pipeline/ui.py"):
+        [found] = working_processes(tmp_path)
+    assert "pipeline/train.py" in found
+    with running(tmp_path / "pipeline", "train.py"):
+        assert len(working_processes(tmp_path)) == 1
+
+
 @pytest.mark.parametrize(("parent", "works"), [("sweep.py", True), ("uvicorn", False)])
 def test_spawned_process_works_unless_a_web_server_started_it(
     tmp_path: Path, parent: str, works: bool
