@@ -73,6 +73,8 @@ def _update(cfg: Config, run: Run, model_id: str, judge: Judge) -> str:
     if champion := _champion(client, name):
         kept = f"champion stays {name} version {champion.version}"
         if champion.source == source:
+            if CLAIM in champion.tags:  # an evaluation was killed after it had set the alias
+                client.delete_model_version_tag(name, champion.version, CLAIM)
             return f"{kept}, which is this model"
         if _data_of(client, champion) != digest:
             return f"{kept}: it was not trained on the same data, so it cannot be compared"

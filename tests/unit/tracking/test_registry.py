@@ -215,6 +215,15 @@ def test_champion_that_is_evaluated_again_stays(sample_cfg: Config) -> None:
     assert champion() == new.model_id
 
 
+def test_claim_that_a_kill_left_on_the_champion_is_removed(sample_cfg: Config) -> None:
+    new = trained(900)
+    update(sample_cfg, new)
+    MlflowClient().set_model_version_tag(NAME, "1", CLAIM, "not settled yet")
+    assert update(sample_cfg, new) == f"champion stays {NAME} version 1, which is this model"
+    [version] = MlflowClient().search_model_versions()
+    assert CLAIM not in version.tags
+
+
 def test_version_without_an_alias_is_used_again(sample_cfg: Config) -> None:
     """An evaluation may be killed between the registration and the alias."""
     new = trained(900)
