@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.pictures.digit import Digit
+from pipeline.pictures.files import display_name
 from pipeline.pictures.ink import Ink
 
 Pixels = NDArray[np.uint8]
@@ -47,7 +48,8 @@ class StepsFolder:
             target = self._folder / f"{path.stem}-{number}.png"
         self._written.add(target)
         row = () if probabilities is None else probabilities.tolist()
-        draw_steps(picture, found, row, reason.partition(": ")[2]).save(target)
+        without_name = reason.removeprefix(f"{display_name(path)}: ")
+        draw_steps(picture, found, row, without_name).save(target)
 
 
 def draw_steps(

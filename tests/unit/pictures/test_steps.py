@@ -1,11 +1,13 @@
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline.pictures.digit import Digit, NoDigitError, find_digit
+from pipeline.pictures.files import display_name
 from pipeline.pictures.steps import StepsFolder, draw_steps
 from tests.unit.pictures.test_digit import drawn
 
@@ -37,6 +39,24 @@ def test_picture_in_the_form_of_the_data_set_has_two_steps() -> None:
     image = np.zeros((28, 28), np.uint8)
     sheet = draw_steps(np.zeros((28, 28, 4), np.float32), Digit(image), ROW)
     assert sheet.width == 3 * 252 + 12
+
+
+def test_reason_is_shown_without_the_name_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+
+    def draw(*arguments: Any) -> Image.Image:
+        shown.append(arguments[-1])
+        return Image.new("L", (1, 1))
+
+    monkeypatch.setattr("pipeline.pictures.steps.draw_steps", draw)
+    picture = np.zeros((28, 28, 4), np.float32)
+    for name in ("scan.png", "scan: 3.png", "scan\n3.png"):
+        path = tmp_path / name
+        reason = f"{display_name(path)}: no digit: it is blank"
+        StepsFolder(tmp_path / "steps").save(path, picture, None, None, reason)
+    assert shown == ["no digit: it is blank"] * 3
 
 
 @pytest.mark.slow
