@@ -13,7 +13,7 @@ from pipeline.system.process import processes_in
 KIND = "what killed commands left"
 _EXPERIMENTS = (Path(".dvc/tmp/exps"), Path(".dvc/tmp/exps/standalone"))
 # Where `atomic_write` leaves a file when its process is killed.
-_WRITTEN = ("conf", "data", "models", "reports", ".checkpoints", ".sweeps")
+_WRITTEN = ("conf", "data", "models", "exports", "reports", "docs/learn", ".checkpoints", ".sweeps")
 _BUILD = "build"  # where programs write that only look, so that they may be running
 _DAY = 24 * 3600  # longer than such a program needs a temporary file or folder
 
