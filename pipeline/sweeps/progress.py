@@ -18,6 +18,7 @@ from pipeline.sweeps.trials import (
     FAILURE,
     OVERRIDES,
     best_trial,
+    end_of,
     epochs_of,
     finished_trials,
     value_of,
@@ -108,7 +109,7 @@ class _View:
         ended = [trial for trial in trials if trial.state.is_finished()]
         if {trial.number for trial in ended} - self.reported:
             self.on_end(self.study)
-        for trial in sorted(ended, key=lambda trial: trial.datetime_complete or trial.number):
+        for trial in sorted(ended, key=end_of):
             if trial.number not in self.reported:
                 self.reported.add(trial.number)
                 self.bar.write(trial_line(trial, self.sweep.metric), file=sys.stdout)

@@ -166,8 +166,8 @@ def reason_to_stop(study: optuna.Study, sweep: Sweep) -> str:
     if sweep.timeout is not None and minutes_of_trials(study) >= sweep.timeout:
         return f"ended by sweep.timeout: trials have run for {sweep.timeout:g} minutes"
     if sweep.patience is not None and (best := _last_improvement(study)):
-        ended = _end_of(best)
-        later = [trial for trial in finished_trials(study) if _end_of(trial) > ended]
+        ended = end_of(best)
+        later = [trial for trial in finished_trials(study) if end_of(trial) > ended]
         if len(later) >= sweep.patience:
             trials = f"the {len(later)} trials that ended after trial {best.number}"
             return f"ended by sweep.patience: {trials} are no better"
@@ -177,11 +177,12 @@ def reason_to_stop(study: optuna.Study, sweep: Sweep) -> str:
 def _last_improvement(study: optuna.Study) -> FrozenTrial | None:
     """The best trial; of two objectives, the one of the front that ended last."""
     if is_two_objective(study):
-        return max(pareto_front(study), key=_end_of, default=None)
+        return max(pareto_front(study), key=end_of, default=None)
     return best_trial(study)
 
 
-def _end_of(trial: FrozenTrial) -> datetime:
+def end_of(trial: FrozenTrial) -> datetime:
+    """When a trial ended; the earliest time for one that is running."""
     return trial.datetime_complete or datetime.min
 
 

@@ -36,7 +36,7 @@ class Progress:
 
 
 class RecordHistory(keras.callbacks.Callback):
-    """Record each epoch, keep the best weights, and stop early."""
+    """Record each epoch, and keep the best weights."""
 
     def __init__(self, progress: Progress, images: int) -> None:
         super().__init__()
@@ -61,7 +61,6 @@ class RecordHistory(keras.callbacks.Callback):
         self.progress.history.append(row)
         if best_epoch(self.progress.history)["epoch"] == row["epoch"]:
             self.progress.best_weights = self.model.get_weights()
-        self.model.stop_training = self.progress.done
 
 
 class SaveCheckpoint(keras.callbacks.Callback):

@@ -186,6 +186,7 @@ def _fit(
             logs = _epoch(trainer.epoch(images), number, watched)
             watched.on_test_begin()
             logs["val_loss"], logs["val_accuracy"] = trainer.validate(validation)
+            watched.on_test_end()
             watched.on_epoch_end(number, logs)
         watched.on_train_end()
     finally:

@@ -96,9 +96,6 @@ def test_history_has_the_learning_rate_and_the_best_weights_are_kept(model: kera
     assert [row["learning_rate"] for row in rows] == [0.25] * 3
     assert all(row["images_per_second"] > 0 for row in rows)
     assert callback.progress.best_weights[0].item() == 2.0
-    assert not model.stop_training
-    end_epochs(callback, model, [0.6])
-    assert model.stop_training
 
 
 def test_checkpoint_holds_the_state_of_the_training(model: keras.Model, tmp_path: Path) -> None:
