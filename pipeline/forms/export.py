@@ -28,9 +28,7 @@ CALIBRATION = 300  # training images from which the ranges of int8 come
 _INPUT, _OUTPUT = "pixels", "probabilities"
 
 
-def export_forms(
-    model: keras.Model, file: Path, images: NDArray[np.uint8], folder: Path
-) -> dict[str, str]:
+def export_forms(model: keras.Model, file: Path, images: NDArray[np.uint8], folder: Path) -> None:
     """Write a model as LiteRT, LiteRT with int8 weights, ONNX and SavedModel, and their digests.
 
     A form that the model does not allow, such as one with a custom layer, is left out with a line.
@@ -40,9 +38,6 @@ def export_forms(
         file: its .keras file, whose digest is recorded.
         images: training images, from which the ranges of int8 are measured, shape (N, h, w).
         folder: where the forms are written; what is in it is replaced.
-
-    Returns:
-        Why each form that is left out could not be written.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -52,7 +47,6 @@ def export_forms(
         ONNX: lambda path: _write_onnx(model, path),
         SAVED_MODEL: lambda path: _write_saved_model(model, path),
     }
-    left_out = {}
     for name, write in writers.items():
         with tempfile.TemporaryDirectory(prefix=TEMPORARY) as temporary:
             path = Path(temporary) / name
@@ -60,8 +54,7 @@ def export_forms(
                 with _quiet():
                     write(path)
             except Exception as error:  # a converter can raise any error
-                left_out[name] = _reason(error)
-                print(f"{folder / name} is left out: {left_out[name]}", file=sys.stderr)
+                print(f"{folder / name} is left out: {_reason(error)}", file=sys.stderr)
                 continue
             shutil.move(path, folder / name)
     shutil.copyfile(Path(__file__).with_name("README.md"), folder / "README.md")
@@ -72,7 +65,6 @@ def export_forms(
         if path.name != "README.md"
     }
     write_json(folder / RECORD, {"model": sha256(file), "forms": digests})
-    return left_out
 
 
 def _write_litert(model: keras.Model, path: Path) -> None:

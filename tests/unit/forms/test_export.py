@@ -108,11 +108,10 @@ def test_form_that_a_layer_does_not_allow_is_left_out_with_a_line(
     layers = [keras.layers.Flatten(), Foreign(), keras.layers.Dense(3, "softmax")]
     model = keras.Sequential([keras.Input((9, 8), dtype="uint8", name="pixels"), *layers])
     (tmp_path / "model.keras").write_bytes(b"any")
-    left_out = export_forms(model, tmp_path / "model.keras", IMAGES, tmp_path / "exports")
-    assert {LITERT, INT8, ONNX} == set(left_out)
+    export_forms(model, tmp_path / "model.keras", IMAGES, tmp_path / "exports")
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3
-    assert lines[0].startswith(f"{tmp_path}/exports/{LITERT} is left out: ")
+    for line, name in zip(lines, (LITERT, INT8, ONNX), strict=True):
+        assert line.startswith(f"{tmp_path}/exports/{name} is left out: ")
     assert (tmp_path / "exports" / SAVED_MODEL).is_dir()
     results, _ = compare_forms(
         tmp_path / "exports", IMAGES, LABELS, model.predict(IMAGES, verbose=0)
