@@ -43,7 +43,7 @@ def _result(run: Run, name: str) -> Result:
     client = mlflow.MlflowClient()
     rows: dict[int, Row] = {}
     with mlflow_errors():
-        for column in COLUMNS:
+        for column in COLUMNS[1:]:  # the epoch is the step
             for metric in client.get_metric_history(run.info.run_id, column):
                 rows.setdefault(metric.step, {"epoch": metric.step})[column] = metric.value
     history = [row for _, row in sorted(rows.items()) if row.keys() >= VALIDATION]

@@ -11,7 +11,6 @@ from pipeline.reproduction.recorded import Recorded
 from pipeline.system.files import sha256
 from pipeline.training.history import COLUMNS
 
-_TIMES = {"images_per_second"}  # differs in every run
 _ENVIRONMENT = ("cpu", "gpus", "threads", "version.")
 
 
@@ -57,9 +56,7 @@ def compare_epochs(recorded: Recorded, client: MlflowClient, again: Run) -> dict
         The epochs by name, such as `epoch 1`.
     """
     same: dict[str, bool] = {}
-    for column in COLUMNS:
-        if column in _TIMES:
-            continue
+    for column in COLUMNS[1:]:  # the epoch is the step
         found = {m.step: m.value for m in client.get_metric_history(again.info.run_id, column)}
         for metric in MlflowClient().get_metric_history(recorded.run.info.run_id, column):
             equal = found.get(metric.step) == metric.value
