@@ -144,21 +144,18 @@ def compose(
     return cfg
 
 
-def values_left_out(
-    arguments: Sequence[str], params: Path | None = None, conf: Path = CONF
-) -> list[str]:
+def values_left_out(arguments: Sequence[str], params: Path | None = None) -> list[str]:
     """The keys of the preset that do not apply, since another file than its own is picked.
 
     Args:
         arguments: overrides that compose.
         params: a params.yaml file that composes.
-        conf: the folder of config groups.
     """
-    overrides = with_params(params, arguments, conf) if params else list(arguments)
-    groups = config_groups(conf)
+    overrides = with_params(params, arguments) if params else list(arguments)
+    groups = config_groups()
     picks = [override for override in overrides if key_of(override) in groups]
-    with initialize_config_dir(str(conf), version_base="1.3"):
-        undo = left_out(picks, compose_with_hydra, conf)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        undo = left_out(picks, compose_with_hydra)
     return [key_of(override) for group in undo.values() for override in group]
 
 
@@ -183,9 +180,9 @@ def compose_sweep(arguments: Sequence[str] = (), conf: Path = CONF) -> SweepConf
     return validate(SweepConfig, sections, origin.of)
 
 
-def group_choices(arguments: Sequence[str], conf: Path = CONF) -> dict[str, str]:
+def group_choices(arguments: Sequence[str]) -> dict[str, str]:
     """The file that a composition picks from each group, except the preset."""
-    origin = Origin(conf, {})
+    origin = Origin(CONF, {})
     _hydra_compose(list(arguments), origin)
     return {k: origin.choices[k] for k in _picked_groups(origin) if k != PRESET}
 
