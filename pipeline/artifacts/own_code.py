@@ -32,8 +32,8 @@ def import_own_code(module: Any, name: str, registered_name: str) -> str:
     Raises:
         ValueError: when the module cannot be imported.
     """
-    files = {module_name(file): file for file in stage_code("train")}
-    if module in files:
+    allowed = {module_name(file) for file in stage_code("train")}
+    if module in allowed:
         try:
             import_module(module)
         except Exception as error:  # the user's code can raise any error
@@ -42,7 +42,7 @@ def import_own_code(module: Any, name: str, registered_name: str) -> str:
     if keras.saving.get_registered_object(registered_name) is not None:
         return ""
     refused = f"it names {module}.{name}, which is not a part of Keras that is safe to load, and"
-    if module in files:
+    if module in allowed:
         return f"{refused} is not registered: put {REGISTER} above it"
     source = find_source(str(module))
     if source.is_own and source.rest:
