@@ -76,4 +76,4 @@ def _names_at(schema: Any, path: list[str], values: Any) -> list[str]:
     if isinstance(target, str):
         schema = arguments_of(target) or schema
     is_section = isinstance(schema, type) and issubclass(schema, Section)
-    return schema.key_names() if is_section else list(getattr(schema, "model_fields", {}))
+    return schema.key_names() if is_section else []
