@@ -45,7 +45,5 @@ def draw_curves(results: Sequence[Result], path: Path) -> None:
         axis.grid(alpha=0.3)
     # A space comes first, because matplotlib leaves out names that begin with an underscore.
     names = [f" {shorten(result.name, _LEGEND_WIDTH)}" for result in shown]
-    legend = figure.legend(lines, names, loc="outside lower center", ncols=_LEGEND_COLUMNS)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    figure.legend(lines, names, loc="outside lower center", ncols=_LEGEND_COLUMNS)
     save_figure(figure, path)

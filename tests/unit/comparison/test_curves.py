@@ -26,7 +26,7 @@ def test_each_result_has_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["_hidden", "$x", "a^b_c", "long " * 30, "a\nb"])
+@pytest.mark.parametrize("name", ["_hidden", "$x", r"$\frac{$", "a^b_c", "long " * 30, "a\nb"])
 def test_any_name_can_be_drawn(tmp_path: Path, name: str) -> None:
     draw_curves([Result(name, history=history(0.5)), result("b")], tmp_path / "a.png")
     draw_curves([Result("", history=history(0.5)), result("b")], tmp_path / "b.png")
