@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from matplotlib.figure import Figure
 
 from pipeline.artifacts.answers import Answers, answers_of
+from pipeline.artifacts.uri import locked_stage
 from pipeline.comparison.result import Result
 from pipeline.comparison.table import shorten
 from pipeline.config.yaml_files import load_config
@@ -75,7 +75,8 @@ def answer_both(first: Result, second: Result, prepared: Path) -> Answered:
     Raises:
         UserError: when a result has no model, or one that was trained on other data.
     """
-    known = {data_digest(prepared), _digest_in_lock()}
+    locked = [out["md5"] for out in locked_stage("prepare").get("outs", [])]
+    known = {data_digest(prepared), *locked}
     for result in (first, second):
         if not result.model:
             raise UserError(f"{result.name} has no model")
@@ -87,16 +88,6 @@ def answer_both(first: Result, second: Result, prepared: Path) -> Answered:
     validation = load_split(prepared, "validation")
     answers = (answers_of(result.model, validation.images) for result in (first, second))
     return Answered(validation, *answers)
-
-
-def _digest_in_lock() -> str:
-    """The digest of data/prepared in dvc.lock; "" if it has none."""
-    try:
-        stages = yaml.safe_load(Path("dvc.lock").read_text())["stages"]
-        [out] = stages["prepare"]["outs"]
-        return str(out["md5"])
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
-        return ""
 
 
 @drawing()

@@ -103,7 +103,7 @@ def test_workspace_without_data_is_a_line(
 def test_data_is_known_by_its_digest_and_by_that_in_dvc_lock(
     workspace: Path, prepared: Path
 ) -> None:
-    lock = "stages: {prepare: {outs: [{path: data/prepared, md5: d41d8c.dir}]}}"
+    lock = "stages: {prepare: {cmd: python, outs: [{path: data/prepared, md5: d41d8c.dir}]}}"
     (workspace / "dvc.lock").write_text(lock)
     for digest in (data_digest(prepared), "d41d8c.dir"):
         answer_both(result("zero", data=digest), result("one"), prepared)
