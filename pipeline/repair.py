@@ -8,6 +8,7 @@ from pipeline.system import cli
 from pipeline.system.dvc import LOCK, is_complete, read_config, read_lock
 from pipeline.system.errors import UserError
 from pipeline.system.files import write_text
+from pipeline.system.git import text_at
 
 
 def _check_git(config: str) -> None:
@@ -44,10 +45,9 @@ def main() -> None:
         LOCK.rmdir()
     elif (text := read_lock()) is None or is_complete(text):
         return
-    command = ["git", "show", f"HEAD:./{LOCK}"]
-    committed = subprocess.run(command, capture_output=True, text=True, check=False)
-    if committed.returncode == 0 and is_complete(committed.stdout):
-        write_text(LOCK, committed.stdout)
+    committed = text_at("HEAD", str(LOCK))
+    if committed is not None and is_complete(committed):
+        write_text(LOCK, committed)
         print(f"{LOCK} was unreadable: restored from git")
     else:
         LOCK.unlink(missing_ok=True)

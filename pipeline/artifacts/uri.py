@@ -5,7 +5,6 @@ MLflow's own loaders would run code that a model contains, including pickles.
 
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from pipeline.system.dvc import (
 )
 from pipeline.system.errors import UserError, one_line
 from pipeline.system.files import TEMPORARY
+from pipeline.system.git import text_at
 from pipeline.tracking.store import use_store
 
 
@@ -135,9 +135,7 @@ def _dvc_failure(revision: str, reason: str) -> str:
             "the model of dvc.lock is not in DVC's cache: `make repro` trains it, and `dvc pull` "
             "gets it if there is a remote"
         )
-    command = ["git", "-C", str(repository_root()), "show", f"{revision}:./dvc.lock"]
-    lock = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    if revision and DEFAULT_MODEL in lock:
+    if revision and DEFAULT_MODEL in (text_at(revision, str(LOCK), repository_root()) or ""):
         return (
             f"the model of revision {revision!r} is not in DVC's cache: `dvc fetch --all-commits` "
             "gets it if there is a remote; else check the revision out and run `make repro`"

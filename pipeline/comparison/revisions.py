@@ -1,7 +1,6 @@
 """Results of the workspace, of git revisions and of DVC's experiments."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from pipeline.comparison.result import Result, as_settings
 from pipeline.config.paths import DEFAULT_MODEL
 from pipeline.system.dvc import failure, run_dvc
 from pipeline.system.errors import UserError, one_line
-from pipeline.system.git import ask_git
+from pipeline.system.git import ask_git, text_at
 from pipeline.training.history import parse_history, parse_metrics
 
 WORKSPACE = "workspace"
@@ -85,10 +84,9 @@ def _revision(name: str, revision: str) -> Result:
 
 def _reader(revision: str) -> Read:
     def read(path: str) -> str:
-        command = ["git", "show", f"{revision}:./{path}"]
-        shown = subprocess.run(command, capture_output=True, text=True, check=False)
-        if shown.returncode == 0:
-            return shown.stdout
+        text = text_at(revision, path)
+        if text is not None:
+            return text
         # In older revisions, DVC keeps the metrics.
         return str(DVCFileSystem(rev=revision).read_text(path))
 

@@ -57,6 +57,18 @@ def file_content(commit: str, name: str) -> bytes:
     return _run(("cat-file", "--filters", f"{commit}:{name}")).stdout
 
 
+def text_at(revision: str, path: str, folder: Path = Path()) -> str | None:
+    """The text of a file of a revision; None if git does not have it.
+
+    Args:
+        revision: any revision.
+        path: the path below `folder`.
+        folder: a folder of the repository; by default the working directory.
+    """
+    shown = _run(("-C", str(folder), "show", f"{revision}:./{path}"))
+    return None if shown.returncode else shown.stdout.decode(errors="surrogateescape")
+
+
 def reflog(ref: str) -> list[Entry]:
     """The entries of a ref's reflog, newest first; none if there is no such ref."""
     text = ask_git("log", "-g", "--date=unix", "--format=%H %gd %gs", ref, "--")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.system.errors import UserError
-from pipeline.system.git import ask_git, file_content, file_names, git, reflog
+from pipeline.system.git import ask_git, file_content, file_names, git, reflog, text_at
 from tests.helpers.git import Repository
 
 
@@ -30,6 +30,21 @@ def test_names_with_spaces_signs_and_letters(repository: Repository) -> None:
 def test_content_of_a_file(repository: Repository) -> None:
     assert file_content("HEAD", "code.py") == b"code.py as committed\n"
     assert file_content("HEAD", "nosuch") == b""
+    assert text_at("HEAD", "code.py") == "code.py as committed\n"
+    assert text_at("HEAD", "nosuch") is text_at("nosuch", "code.py") is None
+
+
+def test_text_of_a_file_below_another_folder(
+    repository: Repository,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repository.write("inner/a.txt", "ä\n")
+    repository.commit()
+    folder = Path.cwd() / "inner"
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert text_at("HEAD", "a.txt", folder) == "ä\n"
+    assert text_at("HEAD", "a.txt") is None
 
 
 def test_reflog_is_newest_first(repository: Repository) -> None:
