@@ -24,7 +24,7 @@ from pipeline.system.dvc import (
     run_dvc,
 )
 from pipeline.system.errors import UserError
-from pipeline.system.files import TEMPORARY
+from pipeline.system.files import TEMPORARY, md5
 
 
 def differing(lock: dict[str, Any], made: Path, cache: Path) -> tuple[list[str], list[str]]:
@@ -44,7 +44,8 @@ def differing(lock: dict[str, Any], made: Path, cache: Path) -> tuple[list[str],
     for stage in stage_names():
         for out in lock["stages"][stage]["outs"]:
             path, digest = out["path"], out["md5"]
-            expected, actual = {path: digest}, {path: _md5(made / path)}
+            file = made / path
+            expected, actual = {path: digest}, {path: md5(file) if file.is_file() else ""}
             if digest.endswith(".dir"):
                 listed = cache / digest[:2] / digest[2:]
                 actual = {f"{path}/{k}": v for k, v in _files(made / path).items()}
@@ -58,21 +59,15 @@ def differing(lock: dict[str, Any], made: Path, cache: Path) -> tuple[list[str],
     return same, other
 
 
-def _md5(path: Path) -> str:
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
 def _files(folder: Path) -> dict[str, str]:
     paths = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _md5(path) for path in paths}
+    return {path.relative_to(folder).as_posix(): md5(path) for path in paths}
 
 
 def _md5_of_folder(folder: Path) -> str:
     """The digest that DVC gives to a folder: the MD5 of the JSON list of its files."""
-    entries = [{"md5": md5, "relpath": name} for name, md5 in sorted(_files(folder).items())]
+    files = sorted(_files(folder).items())
+    entries = [{"md5": digest, "relpath": name} for name, digest in files]
     content = json.dumps(entries, sort_keys=True).encode()
     return hashlib.md5(content, usedforsecurity=False).hexdigest() + ".dir"
 

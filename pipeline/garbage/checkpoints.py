@@ -1,6 +1,5 @@
 """Checkpoints that no training resumes."""
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from pipeline.config.paths import CHECKPOINTS, DEFAULT_MODEL
 from pipeline.garbage.items import Item, file_item, half_removed
 from pipeline.sweeps.task import SWEEPS_FOLDER
+from pipeline.system.files import md5
 
 DAYS = 7  # for which a training that was interrupted can be resumed
 KIND = "checkpoints that no training resumes"
@@ -62,9 +62,7 @@ def _is_recorded(root: Path) -> bool:
     model, lock = root / DEFAULT_MODEL, root / "dvc.lock"
     if not model.is_file():
         return True
-    with model.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    return lock.is_file() and digest in lock.read_text("utf-8", "replace")
+    return lock.is_file() and md5(model) in lock.read_text("utf-8", "replace")
 
 
 def _is_abandoned(folder: Path) -> bool:

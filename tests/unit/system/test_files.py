@@ -11,6 +11,7 @@ import pytest
 from pipeline.config.paths import REPOSITORY
 from pipeline.system.files import (
     atomic_write,
+    md5,
     remove_parts,
     sha256,
     write_csv,
@@ -92,10 +93,11 @@ def test_json_refuses_nan_and_infinity(tmp_path: Path, value: float) -> None:
     assert names(tmp_path) == []
 
 
-def test_sha256_is_of_the_whole_file(tmp_path: Path) -> None:
+def test_digest_is_of_the_whole_file(tmp_path: Path) -> None:
     content = os.urandom(3_000_000)
     (tmp_path / "file").write_bytes(content)
     assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+    assert md5(tmp_path / "file") == hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def test_csv_has_a_header_and_quotes_its_cells(tmp_path: Path) -> None:
