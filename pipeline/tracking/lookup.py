@@ -1,4 +1,4 @@
-"""Find runs by what a user may call them."""
+"""Find runs by what a user may call them, or by the model file that they produced."""
 
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pipeline.tracking.store import has_store, mlflow_errors, use_store
 from pipeline.tracking.tags import MODEL_DIGEST
 
 _MOST = 100  # runs that one name may stand for
+_DIGEST = f"tags.`{MODEL_DIGEST}`"
 
 
 def runs_named(name: str) -> list[Run]:
@@ -55,7 +56,21 @@ def runs_of_file(digest: str) -> list[Run]:
     if not has_store():
         return []
     with mlflow_errors():
-        return _search(f"tags.`{MODEL_DIGEST}`", digest)
+        return _search(_DIGEST, digest)
+
+
+def find_run(experiment: str, digest: str) -> Run | None:
+    """The newest run of an experiment that produced a model file; None if there is none.
+
+    Args:
+        experiment: the name of the MLflow experiment.
+        digest: the SHA-256 of the file, in hexadecimal.
+
+    Raises:
+        MlflowException: when the store does not answer.
+    """
+    runs = _search(_DIGEST, digest, experiment)
+    return runs[0] if runs else None
 
 
 def run_names() -> list[str]:
@@ -67,11 +82,14 @@ def run_names() -> list[str]:
         return [str(run.info.run_name) for run in _search()]
 
 
-def _search(attribute: str = "", value: str = "") -> list[Run]:
+def _search(attribute: str = "", value: str = "", experiment: str = "") -> list[Run]:
+    """The newest runs with a value, of one experiment or of all, the newest first."""
     quote = '"' if "'" in value else "'"
     return mlflow.search_runs(
-        search_all_experiments=True,
+        experiment_names=[experiment] if experiment else None,
+        search_all_experiments=not experiment,
         filter_string=f"{attribute} = {quote}{value}{quote}" if attribute else "",
+        order_by=["start_time DESC"],
         max_results=_MOST,
         output_format="list",
     )

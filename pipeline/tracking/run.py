@@ -1,18 +1,18 @@
-"""An MLflow run that tolerates a failing store, and how to find runs."""
+"""An MLflow run that tolerates a failing store."""
 
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mlflow
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric
 
 from pipeline.config.schema import Config
 from pipeline.system.colour import print_warning
 from pipeline.system.errors import UserError
 from pipeline.tracking.liveness import Heartbeat
 from pipeline.tracking.store import CATCH_UP, mlflow_errors, set_tags
-from pipeline.tracking.tags import FAILURE, MODEL_DIGEST
+from pipeline.tracking.tags import FAILURE
 
 _BATCH = 1000  # metrics that MLflow takes at once
 # MLflow's statuses of a run that is trained, without and with test results.
@@ -114,20 +114,3 @@ def epoch_metrics(rows: Sequence[dict[str, float]]) -> list[Metric]:
         for key, value in row.items()
         if key != "epoch"
     ]
-
-
-def find_run(experiment: str, digest: str) -> Run | None:
-    """The newest run that produced a model file; None if there is none.
-
-    Args:
-        experiment: the name of the MLflow experiment.
-        digest: SHA-256 of the model file.
-    """
-    runs = mlflow.search_runs(
-        experiment_names=[experiment],
-        filter_string=f"tags.`{MODEL_DIGEST}` = '{digest}'",
-        order_by=["start_time DESC"],
-        max_results=1,
-        output_format="list",
-    )
-    return runs[0] if runs else None

@@ -29,6 +29,7 @@ from pipeline.tracking.liveness import (
     signs_of_life,
     wait_until_known,
 )
+from pipeline.tracking.lookup import find_run
 from pipeline.tracking.models import log_model_file
 from pipeline.tracking.names import (
     configuration_name,
@@ -36,7 +37,7 @@ from pipeline.tracking.names import (
     run_name,
     run_params,
 )
-from pipeline.tracking.run import COMPOSED, EVALUATED, TRAINED, TrackedRun, find_run
+from pipeline.tracking.run import COMPOSED, EVALUATED, TRAINED, TrackedRun
 from pipeline.tracking.store import TrackingUnavailableError, connect, set_tags
 from pipeline.tracking.tags import (
     CHANGES,

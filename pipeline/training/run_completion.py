@@ -19,8 +19,9 @@ from pipeline.tracking.changes import log_changes
 from pipeline.tracking.description import write_description
 from pipeline.tracking.environment import commit_tags
 from pipeline.tracking.inputs import log_input, mlflow_dataset
+from pipeline.tracking.lookup import find_run
 from pipeline.tracking.registry import update_champion
-from pipeline.tracking.run import COMPOSED, EVALUATED, find_run
+from pipeline.tracking.run import COMPOSED, EVALUATED
 from pipeline.tracking.store import (
     TrackingUnavailableError,
     connect,

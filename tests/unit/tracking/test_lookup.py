@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from pipeline.config.composition import compose
 from pipeline.config.yaml_files import save_config
 from pipeline.system.errors import UserError
-from pipeline.tracking.lookup import run_names, runs_named, runs_of_file
+from pipeline.tracking.lookup import find_run, run_names, runs_named, runs_of_file
 from pipeline.tracking.tags import MODEL_DIGEST
 
 
@@ -112,6 +112,19 @@ def test_run_of_a_file_is_found_by_its_digest(run_id: str) -> None:
     [run] = runs_of_file("d16e57")
     assert run.info.run_id == run_id
     assert runs_of_file("0ther") == []
+
+
+def test_newest_run_of_a_model_file_is_found(tracked: Path) -> None:
+    assert find_run("digits", "a") is None
+    client = MlflowClient()
+    runs = [
+        client.create_run("1", start, tags={MODEL_DIGEST: digest}).info.run_id
+        for start, digest in ((1000, "a"), (3000, "a"), (2000, "a"), (4000, "b"))
+    ]
+    found = find_run("digits", "a")
+    assert found is not None
+    assert found.info.run_id == runs[1]
+    assert find_run("another experiment", "a") is None
 
 
 def test_looking_creates_no_store(repository: Path) -> None:

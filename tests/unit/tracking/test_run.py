@@ -4,17 +4,15 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
-from pipeline.tracking.run import TrackedRun, find_run
+from pipeline.tracking.run import TrackedRun
 from pipeline.tracking.store import CATCH_UP, TrackingUnavailableError
-from pipeline.tracking.tags import MODEL_DIGEST
 from tests.helpers.configs import MakeConfig
 
 
-def create_run(start_time: int | None = None, /, **tags: str) -> str:
+def create_run() -> str:
     experiment = mlflow.get_experiment_by_name("digits")
     assert experiment is not None
-    client = mlflow.MlflowClient()
-    return client.create_run(experiment.experiment_id, start_time, tags).info.run_id
+    return mlflow.MlflowClient().create_run(experiment.experiment_id).info.run_id
 
 
 def get_run(run_id: str) -> Run:
@@ -87,15 +85,3 @@ def test_error_that_a_run_does_not_survive_is_raised(run: TrackedRun) -> None:
     with pytest.raises(Exception, match="no such run"):
         run.attempt(fail, survives=TrackingUnavailableError)
     assert run.error is None
-
-
-def test_newest_run_of_a_model_file_is_found(tracked: Path) -> None:
-    assert find_run("digits", "a") is None
-    runs = [
-        create_run(start, **{MODEL_DIGEST: digest})
-        for start, digest in ((1000, "a"), (3000, "a"), (2000, "a"), (4000, "b"))
-    ]
-    found = find_run("digits", "a")
-    assert found is not None
-    assert found.info.run_id == runs[1]
-    assert find_run("another experiment", "a") is None
