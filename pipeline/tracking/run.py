@@ -45,8 +45,7 @@ class TrackedRun:
 
     def log_epoch(self, epoch: int, row: dict[str, float]) -> None:
         """Log an epoch's metrics, unless the run has them. The step is the epoch, from 1."""
-        if epoch not in self._logged:
-            self.attempt(lambda: self._log_epoch(epoch, row))
+        self.log_history([{**row, "epoch": epoch}])
 
     def has_epoch(self, epoch: int) -> bool:
         """Whether the run has the metrics of an epoch."""
@@ -98,11 +97,6 @@ class TrackedRun:
         for start in range(0, len(metrics), _BATCH):
             client.log_batch(self.run_id, metrics=metrics[start : start + _BATCH])
         self._logged |= {int(row["epoch"]) for row in rows}
-
-    def _log_epoch(self, epoch: int, row: dict[str, float]) -> None:
-        values = {key: value for key, value in row.items() if key != "epoch"}
-        mlflow.log_metrics(values, step=epoch, run_id=self.run_id)
-        self._logged.add(epoch)
 
 
 def epoch_metrics(rows: Sequence[dict[str, float]]) -> list[Metric]:

@@ -123,8 +123,7 @@ def _restore_run(cfg: Config, prepared: Path, models: Path, threads: int) -> Run
     checkpoints = Checkpoints.of(cfg, prepared)
     resumable = checkpoints.folder.is_dir()
     with training_run(cfg, prepared, threads, checkpoints.id, resumable) as training:
-        for row in history:
-            training.log_epoch(int(row["epoch"]), row)
+        training.log_history(history)
         training.log_model(load_model(models / "model.keras"), models, metrics)
     if training.error:
         raise training.error
