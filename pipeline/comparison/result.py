@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.config.overrides import flatten
+from pipeline.config.overrides import flatten, is_at_or_below
 from pipeline.config.stages import tracked_keys
 from pipeline.training.history import Row, best_epoch
 
@@ -56,7 +56,7 @@ def as_settings(values: Mapping[str, Any]) -> dict[str, str]:
     tracked = tracked_keys()
     settings = {}
     for key, value in flatten(dict(values)).items():
-        if not any(key == name or key.startswith(f"{name}.") for name in tracked):
+        if not is_at_or_below(key, tracked):
             continue
         text = str(value)
         if key.endswith(_TARGET):

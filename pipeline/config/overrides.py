@@ -1,7 +1,7 @@
 """Overrides in Hydra's grammar: parse them, merge them, and read `params.yaml` as overrides."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,11 @@ def quote_text(override: str) -> str:
 def key_of(override: str) -> str:
     """The key that an override sets, without the prefix that adds or removes it."""
     return override.split("=")[0].lstrip("+~")
+
+
+def is_at_or_below(key: str, others: Iterable[str]) -> bool:
+    """Whether a dotted key is one of some others, or below one, as `train.seed` below `train`."""
+    return any(key == other or key.startswith(f"{other}.") for other in others)
 
 
 def to_grammar(value: Any) -> str:

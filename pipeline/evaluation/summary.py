@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from pipeline.config.overrides import is_at_or_below
 from pipeline.config.schema import Config
 from pipeline.config.stages import tracked_keys
 from pipeline.config.yaml_files import dump_values
@@ -217,7 +218,7 @@ def _tracked(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     part = {}
     for name, value in values.items():
         key = f"{prefix}{name}"
-        if any(key == known or key.startswith(f"{known}.") for known in keys):
+        if is_at_or_below(key, keys):
             part[name] = value
         elif isinstance(value, dict) and any(known.startswith(f"{key}.") for known in keys):
             part[name] = _tracked(value, f"{key}.")

@@ -34,7 +34,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from pipeline.config.overrides import key_of, parse_overrides, to_grammar
+from pipeline.config.overrides import is_at_or_below, key_of, parse_overrides, to_grammar
 from pipeline.config.paths import CONF, options_of
 from pipeline.config.presets import PRESET
 from pipeline.config.schema import Sweep
@@ -114,7 +114,7 @@ def _check_key(key: str, keys: list[str], source: str, conf: Path) -> None:
     target = key.lstrip("+")
     if target.startswith("~"):
         raise UserError(f"{key} ({source}): a sweep sets values; it cannot remove a key")
-    if any(target == shared or target.startswith(f"{shared}.") for shared in (*SHARED, "hydra")):
+    if is_at_or_below(target, (*SHARED, "hydra")):
         raise UserError(f"{key} ({source}): all trials share it; set it on the command line")
     for other in keys:
         if other != key and _sets(other.lstrip("+"), target, conf):

@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from pipeline.config.composition import compose, compose_sweep
-from pipeline.config.overrides import key_of, merge_overrides
+from pipeline.config.overrides import is_at_or_below, key_of, merge_overrides
 from pipeline.config.paths import CONF
 from pipeline.config.presets import PRESET
 from pipeline.config.schema import INITIAL_MODEL
@@ -76,14 +76,10 @@ def plan_replicates(
         }
     )
     # The presets have all other values. In the base, those would replace the values of the trials.
-    shared = [text for text in base if key_of(text) == PRESET or _is_shared(key_of(text))]
+    shared = [text for text in base if is_at_or_below(key_of(text), (PRESET, *SHARED))]
     plan = plan_sweep(composed.model_copy(update={"sweep": sweep}), shared, conf=conf)
     initial = {INITIAL_MODEL: settings.get(INITIAL_MODEL, "")}
     return replace(plan, cfg=plan.cfg.model_copy(update=initial))
-
-
-def _is_shared(key: str) -> bool:
-    return any(key == shared or key.startswith(f"{shared}.") for shared in SHARED)
 
 
 def best_trials(study: optuna.Study, count: int) -> list[FrozenTrial]:

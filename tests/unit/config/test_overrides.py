@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from pipeline.config.composition import compose
 from pipeline.config.overrides import (
     flatten,
+    is_at_or_below,
     key_of,
     merge_overrides,
     parse_overrides,
@@ -178,3 +179,15 @@ def test_text_that_the_grammar_refuses_is_quoted(value: str) -> None:
 )
 def test_other_overrides_stay_as_they_are(override: str) -> None:
     assert quote_text(override) == override
+
+
+def test_key_is_at_or_below_others_only_by_whole_parts() -> None:
+    for key, expected in {
+        "train": True,
+        "train.seed": True,
+        "trains": False,
+        "x.train": False,
+    }.items():
+        assert is_at_or_below(key, ("data", "train")) == expected
+    assert not is_at_or_below("train", ("train.seed",))
+    assert not is_at_or_below("train", ())
