@@ -11,7 +11,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from pipeline.config.composition import compose, values_left_out
-from pipeline.config.paths import check_root, config_groups, options_of
+from pipeline.config.paths import COMPOSED, check_root, config_groups, options_of
 from pipeline.config.schema import INITIAL_MODEL
 from pipeline.config.yaml_files import dump_config, save_config
 from pipeline.system import cli
@@ -40,13 +40,13 @@ def main() -> None:
         print(dump_config(cfg), end="")
         return
     check_root()
-    remove_parts(Path(), "composed.yaml")
+    remove_parts(Path(), COMPOSED)
     if cfg.train.init_from:
         # Only now: MLflow takes seconds.
         from pipeline.artifacts.initial import initial_digest
 
         cfg = cfg.model_copy(update={INITIAL_MODEL: initial_digest(cfg)})
-    save_config(cfg, Path("composed.yaml"))
+    save_config(cfg, Path(COMPOSED))
 
 
 if __name__ == "__main__":

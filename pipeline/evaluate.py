@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipeline.config.paths import COMPOSED
 from pipeline.config.yaml_files import load_config
 from pipeline.forms.predictor import EXPORTS
 from pipeline.system import cli
@@ -12,7 +13,7 @@ from pipeline.training.history import VALIDATION_METRICS, best_epoch, read_histo
 def main() -> None:
     """Run the stage: write reports/ and exports/ from models/ and the test images."""
     cli.no_arguments(__doc__)
-    cfg = load_config(Path("composed.yaml"))
+    cfg = load_config(Path(COMPOSED))
     prepared, models, reports = Path("data/prepared"), Path("models"), Path("reports")
     # The MLflow run may need them. If they are damaged, nothing is written.
     read_metrics(models / "metrics.json", VALIDATION_METRICS)

@@ -7,6 +7,7 @@ Digests are of the uncompressed bytes, so they do not depend on how a mirror com
 import os
 from pathlib import Path
 
+from pipeline.config.paths import COMPOSED
 from pipeline.config.schema import Data, Fetch
 from pipeline.config.yaml_files import load_config
 from pipeline.data.mirrors import open_session, store_file
@@ -67,7 +68,7 @@ def _no_mirror(name: str, failures: dict[str, MirrorError]) -> str:
 def main() -> None:
     """Run the stage: read composed.yaml, write data/raw."""
     cli.no_arguments(__doc__)
-    cfg = load_config(Path("composed.yaml"))
+    cfg = load_config(Path(COMPOSED))
     fetch(cfg.data, cfg.fetch, Path("data/raw"))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.config.paths import COMPOSED
 from pipeline.config.schema import Data, Prepare
 from pipeline.config.yaml_files import load_config
 from pipeline.data import idx
@@ -176,7 +177,7 @@ def _size(split: Split) -> str:
 def main() -> None:
     """Run the stage: read data/raw, write data/prepared."""
     cli.no_arguments(__doc__)
-    cfg = load_config(Path("composed.yaml"))
+    cfg = load_config(Path(COMPOSED))
     stats = prepare(cfg.data, cfg.prepare, Path("data/raw"), Path("data/prepared"))
     counts = ", ".join(f"{count} {name}" for name, count in stats["images"].items())
     print(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipeline.config.paths import COMPOSED
 from pipeline.config.yaml_files import load_config
 from pipeline.forms.predictor import EXPORTS
 from pipeline.system import cli
@@ -11,7 +12,7 @@ from pipeline.training.history import TEST_METRICS, read_metrics
 def main() -> None:
     """Log the results of `train` and `evaluate` that the store does not have yet."""
     cli.no_arguments(__doc__)
-    cfg = load_config(Path("composed.yaml"))
+    cfg = load_config(Path(COMPOSED))
     reports = Path("reports")
     metrics = read_metrics(reports / "metrics.json", TEST_METRICS)
     metrics |= read_metrics(reports / "forms.json", [])

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipeline.config.paths import COMPOSED
 from pipeline.config.yaml_files import load_config
 from pipeline.data.splits import check_class_names, load_split, load_stats
 from pipeline.system import cli
@@ -10,7 +11,7 @@ from pipeline.system import cli
 def main() -> None:
     """Run the stage: read data/prepared; write models/ and an MLflow run."""
     cli.no_arguments(__doc__)
-    cfg = load_config(Path("composed.yaml"))
+    cfg = load_config(Path(COMPOSED))
     prepared, models = Path("data/prepared"), Path("models")
     # This changes no output. So dvc.yaml does not name the key: new names rerun only evaluate.
     check_class_names(cfg.data.class_names, load_stats(prepared)["num_classes"])

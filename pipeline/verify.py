@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from pipeline.config.composition import compose
-from pipeline.config.paths import REPOSITORY
+from pipeline.config.paths import COMPOSED, REPOSITORY
 from pipeline.config.stages import stage_names
 from pipeline.reproduction.stages import run_stages, stage_commands
 from pipeline.system import cli
@@ -85,7 +85,7 @@ def _check_inputs() -> None:
         for entry in entries
         if isinstance(entry, dict)
         for name, state in entry.get("changed deps", {}).items()
-        if not name.startswith(("data/", "models/", "composed.yaml"))
+        if not name.startswith(("data/", "models/", COMPOSED))
     }
     if edited:
         raise UserError(

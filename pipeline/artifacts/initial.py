@@ -9,7 +9,7 @@ import yaml
 
 from pipeline.artifacts.model_path import names_file
 from pipeline.artifacts.uri import locked_model, locked_stage, resolve_model
-from pipeline.config.paths import DEFAULT_MODEL
+from pipeline.config.paths import COMPOSED, DEFAULT_MODEL
 from pipeline.config.schema import INITIAL_MODEL, Config
 from pipeline.config.yaml_files import dump_config
 from pipeline.system.dvc import LOCK
@@ -98,7 +98,7 @@ def _find(stack: ExitStack, uri: str, digest: str) -> Path:
 
 def _recorded_digest(cfg: Config) -> str:
     """What dvc.lock has, if the training there has the same settings; else ""."""
-    params = dict(locked_stage("train").get("params", {}).get("composed.yaml", {}))
+    params = dict(locked_stage("train").get("params", {}).get(COMPOSED, {}))
     digest = str(params.pop(INITIAL_MODEL, ""))
     composed = yaml.safe_load(dump_config(cfg))
     return digest if all(_value(composed, key) == params[key] for key in params) else ""

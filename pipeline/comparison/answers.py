@@ -12,6 +12,7 @@ from pipeline.artifacts.answers import Answers, answers_of
 from pipeline.artifacts.uri import locked_stage
 from pipeline.comparison.result import Result
 from pipeline.comparison.table import shorten
+from pipeline.config.paths import COMPOSED
 from pipeline.config.yaml_files import load_config
 from pipeline.data.labels import class_names
 from pipeline.data.splits import Split, data_digest, load_split, load_stats
@@ -60,7 +61,7 @@ def print_differences(first: Result, second: Result, prepared: Path, path: Path)
         return
     print(f"\n{first.name} against {second.name}: {answered.paired}")
     if (answered.first != answered.second).any():
-        data = load_config(Path("composed.yaml")).data
+        data = load_config(Path(COMPOSED)).data
         classes = class_names(data, load_stats(prepared)["num_classes"])
         # A file without a run may be a model of other data, which has more classes.
         most = int(max(answered.first.max(), answered.second.max())) + 1

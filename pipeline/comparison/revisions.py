@@ -10,7 +10,7 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 
 from pipeline.comparison.result import Result, as_settings
-from pipeline.config.paths import DEFAULT_MODEL
+from pipeline.config.paths import COMPOSED, DEFAULT_MODEL
 from pipeline.system.dvc import failure, run_dvc
 from pipeline.system.errors import UserError, one_line
 from pipeline.system.git import ask_git, text_at
@@ -109,7 +109,7 @@ def _result(name: str, read: Read, model: str) -> Result:
         detail = f": {one_line(error)}" if isinstance(error, OSError | ValueError) else ""
         mend = "; `make repro` restores it" if name == WORKSPACE else ""
         return Result(name, state="unreadable", problem=f"{path} is damaged{detail}{mend}")
-    sections = [as_settings(files.get("composed.yaml") or {}) for files in params]
+    sections = [as_settings(files.get(COMPOSED) or {}) for files in params]
     settings = {key: value for section in sections for key, value in section.items()}
     # A choice has the name of its file: two models may have the same `_target_`.
     settings |= {key: file for key, file in chosen.items() if isinstance(file, str)}

@@ -10,6 +10,7 @@ CONF = REPOSITORY / "conf"
 # SQLite takes paths of 511 bytes; MLflow's database and its journal add 20.
 _LONGEST = 490
 DEFAULT_MODEL = "models/model.keras"  # what `train` writes
+COMPOSED = "composed.yaml"  # what `compose` writes; also an artifact of a training
 CHECKPOINTS = ".checkpoints"
 
 

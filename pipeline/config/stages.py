@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.config.paths import REPOSITORY
+from pipeline.config.paths import COMPOSED, REPOSITORY
 from pipeline.system.errors import UserError, one_line
 
 
@@ -49,7 +49,7 @@ def input_folders() -> set[str]:
 def tracked_keys() -> list[str]:
     """The keys of composed.yaml on which a stage depends: the settings that can change a result."""
     params = [entry for stage in _stages().values() for entry in stage.get("params", [])]
-    return sorted({key for entry in params for key in entry.get("composed.yaml", [])})
+    return sorted({key for entry in params for key in entry.get(COMPOSED, [])})
 
 
 def _stages() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from pipeline.config.paths import COMPOSED
 from pipeline.system.git import ask_git
 
 _ID = r"(?:m-)?[0-9a-f]{32}"
@@ -41,7 +42,7 @@ def _texts_in_git(root: Path) -> str:
 
 
 def _texts_in_files(root: Path) -> list[str]:
-    paths = [root / "params.yaml", root / "composed.yaml", root / "dvc.lock"]
+    paths = [root / "params.yaml", root / COMPOSED, root / "dvc.lock"]
     paths += [*(root / "conf").rglob("*.yaml"), *root.glob(".sweeps/*/journal")]
     paths += [*root.glob(".dvc/tmp/exps/**/params.yaml")]
     return [path.read_text("utf-8", "replace") for path in paths if path.is_file()]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.initial import initial_model
+from pipeline.config.paths import COMPOSED
 from pipeline.config.yaml_files import dump_values
 from pipeline.reproduction.recorded import Recorded
-from pipeline.reproduction.stages import CONFIGURATION
 from pipeline.system.errors import UserError
 from pipeline.system.files import write_text
 from pipeline.system.git import apply_patch, export_commit
@@ -44,7 +44,7 @@ def write_configuration(recorded: Recorded, folder: Path) -> None:
         with initial_model(config["train"]["init_from"], digest) as found:
             shutil.copyfile(str(found), init)
         config["train"]["init_from"] = str(init)
-    write_text(folder / CONFIGURATION, dump_values(config))
+    write_text(folder / COMPOSED, dump_values(config))
 
 
 def tools_for(recorded: Recorded, folder: Path) -> Path:

@@ -9,11 +9,11 @@ from typing import Any
 import mlflow
 from mlflow.entities import Run
 
+from pipeline.config.paths import COMPOSED
 from pipeline.config.yaml_files import read_yaml
 from pipeline.system.errors import UserError
 from pipeline.tracking.changes import LEFT_OUT, PATCH
 from pipeline.tracking.lookup import run_names, runs_named
-from pipeline.tracking.run import COMPOSED
 from pipeline.tracking.store import mlflow_errors
 from pipeline.tracking.tags import INIT_DIGEST, MODEL_DIGEST, PARENT_RUN
 from pipeline.training.history import COLUMNS

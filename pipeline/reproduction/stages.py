@@ -12,8 +12,6 @@ import yaml
 from pipeline.config.paths import REPOSITORY
 from pipeline.system.errors import UserError
 
-CONFIGURATION = "composed.yaml"  # what the first stage writes
-
 
 def stage_commands(code: Path, last: str = "") -> dict[str, str]:
     """The command of each stage, in the order in which they run.

@@ -13,6 +13,7 @@ from mlflow.entities import Metric, Run, RunTag
 from optuna.trial import FrozenTrial
 
 from pipeline.config.overrides import key_of
+from pipeline.config.paths import COMPOSED
 from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config
 from pipeline.data.splits import data_digest
@@ -37,7 +38,7 @@ from pipeline.tracking.environment import environment_tags, source_tags
 from pipeline.tracking.inputs import log_training_inputs
 from pipeline.tracking.liveness import close_dead_runs, signs_of_life
 from pipeline.tracking.names import configuration_name, run_params, trial_name
-from pipeline.tracking.run import COMPOSED, TrackedRun, epoch_metrics
+from pipeline.tracking.run import TrackedRun, epoch_metrics
 from pipeline.tracking.store import TrackingUnavailableError, connect, mlflow_errors, set_tags
 from pipeline.tracking.tags import CONFIGURATION, DATA_DIGEST, INIT_DIGEST, PARENT_RUN, STUDY
 from pipeline.training.history import ROBUST, Row, best_epoch

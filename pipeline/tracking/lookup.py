@@ -8,6 +8,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from pipeline.config.paths import COMPOSED
 from pipeline.config.yaml_files import load_config
 from pipeline.system.errors import UserError
 from pipeline.tracking.names import registered_name
@@ -134,7 +135,7 @@ def _runs_with_alias(alias: str) -> list[Run]:
 def _workspace_model() -> str:
     """The name of the registered model of the workspace's data; "" if nothing was composed yet."""
     try:
-        return registered_name(load_config(Path("composed.yaml")).data.name)
+        return registered_name(load_config(Path(COMPOSED)).data.name)
     except UserError:
         return ""
 

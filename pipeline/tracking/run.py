@@ -17,7 +17,6 @@ from pipeline.tracking.tags import FAILURE
 _BATCH = 1000  # metrics that MLflow takes at once
 # MLflow's statuses of a run that is trained, without and with test results.
 TRAINED, EVALUATED = "SCHEDULED", "FINISHED"
-COMPOSED = "composed.yaml"  # the artifact of a run that has its whole configuration
 
 
 class TrackedRun:

@@ -11,6 +11,7 @@ from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
+from pipeline.config.paths import COMPOSED
 from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config
 from pipeline.data.splits import data_digest, load_stats
@@ -37,7 +38,7 @@ from pipeline.tracking.names import (
     run_name,
     run_params,
 )
-from pipeline.tracking.run import COMPOSED, EVALUATED, TRAINED, TrackedRun
+from pipeline.tracking.run import EVALUATED, TRAINED, TrackedRun
 from pipeline.tracking.store import TrackingUnavailableError, connect, set_tags
 from pipeline.tracking.tags import (
     CHANGES,

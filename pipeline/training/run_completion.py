@@ -9,6 +9,7 @@ from mlflow.entities import Run
 
 from pipeline.artifacts.answers import Answers, answer, answers_of
 from pipeline.artifacts.keras_file import load_model
+from pipeline.config.paths import COMPOSED
 from pipeline.config.schema import Config
 from pipeline.config.yaml_files import dump_config
 from pipeline.data.splits import Split, load_split
@@ -21,7 +22,7 @@ from pipeline.tracking.environment import commit_tags
 from pipeline.tracking.inputs import log_input, mlflow_dataset
 from pipeline.tracking.lookup import find_run
 from pipeline.tracking.registry import update_champion
-from pipeline.tracking.run import COMPOSED, EVALUATED
+from pipeline.tracking.run import EVALUATED
 from pipeline.tracking.store import (
     TrackingUnavailableError,
     connect,

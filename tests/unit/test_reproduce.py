@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from pipeline.config.paths import COMPOSED
 from pipeline.reproduction.clean_folder import tools_for, write_configuration
 from pipeline.reproduction.differences import compare_files
 from pipeline.reproduction.recorded import Recorded, find_recorded
 from pipeline.system.errors import UserError
 from pipeline.tracking.changes import LEFT_OUT
-from pipeline.tracking.run import COMPOSED
 from pipeline.tracking.tags import INIT_DIGEST, MODEL_DIGEST, PARENT_RUN
 from tests.helpers.commands import assert_help, assert_usage_error
 
