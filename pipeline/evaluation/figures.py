@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.evaluation.network import Layer
 
 _MOST_NODES = 64  # whose weights are drawn
-_DIGITS = 4  # examples of each corruption
+EXAMPLES = 4  # images of each corruption
 
 
 def draw_learning_curves(history: Sequence[Mapping[str, float]], best: float) -> Figure:
@@ -87,7 +87,7 @@ def draw_corruptions(
     for axis in axes:
         axis.axis("off")
     for axis, (kind, images) in zip(axes, examples.items(), strict=False):
-        half = _DIGITS // 2 if len(images) == _DIGITS else len(images)  # a tiny set has fewer
+        half = EXAMPLES // 2 if len(images) == EXAMPLES else len(images)  # a tiny set has fewer
         rows_of = [np.hstack([*images[i : i + half]]) for i in range(0, len(images), half)]
         axis.imshow(np.vstack(rows_of), cmap="gray_r", vmin=0, vmax=255)
         axis.set_title(f"{kind}: {accuracies[kind]:.1%}", fontsize=11)

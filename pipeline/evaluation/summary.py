@@ -36,8 +36,6 @@ from pipeline.system.files import write_csv
 from pipeline.system.seeds import Seeds
 from pipeline.system.text import percent
 
-_EXAMPLES = 4  # images of each corruption
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -88,7 +86,7 @@ def _figures(summary: Summary) -> dict[str, tuple[Figure, str, str, str]]:
         summary.probabilities, summary.test.labels, summary.cfg.evaluate.calibration_bins
     )
     selective = selective_accuracies(summary.probabilities, summary.test.labels)
-    examples = {kind: corrupt(summary.test.images[:_EXAMPLES], kind) for kind in KINDS}
+    examples = {kind: corrupt(summary.test.images[: figures.EXAMPLES], kind) for kind in KINDS}
     worst = min(robust, key=lambda kind: robust[kind])
     gain = ", ".join(f"{percent(value)} without {share:.0%}" for share, value in selective.items())
     return {
