@@ -9,7 +9,6 @@ from pipeline.config.overrides import flatten, is_at_or_below
 from pipeline.config.stages import tracked_keys
 from pipeline.training.history import Row, best_epoch
 
-VALIDATION = {"val_loss", "val_accuracy"}  # what each epoch of a history has, to be compared
 _TARGET = "._target_"
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import Run
 
-from pipeline.comparison.result import VALIDATION, Result, as_settings
+from pipeline.comparison.result import Result, as_settings
 from pipeline.system.files import sha256
 from pipeline.tracking.lookup import runs_named, runs_of_file
 from pipeline.tracking.run import EVALUATED, TRAINED
 from pipeline.tracking.store import mlflow_errors
 from pipeline.tracking.tags import DATA_DIGEST, MODEL_ID
-from pipeline.training.history import COLUMNS, Row
+from pipeline.training.history import COLUMNS, VALIDATION_METRICS, Row
 
 
 def find_runs(name: str) -> list[Result]:
@@ -46,7 +46,7 @@ def _result(run: Run, name: str) -> Result:
         for column in COLUMNS[1:]:  # the epoch is the step
             for metric in client.get_metric_history(run.info.run_id, column):
                 rows.setdefault(metric.step, {"epoch": metric.step})[column] = metric.value
-    history = [row for _, row in sorted(rows.items()) if row.keys() >= VALIDATION]
+    history = [row for _, row in sorted(rows.items()) if row.keys() >= {*VALIDATION_METRICS}]
     test = {key: value for key, value in run.data.metrics.items() if key.startswith("test_")}
     complete = run.info.status == EVALUATED
     status = "not evaluated" if run.info.status == TRAINED else run.info.status.lower()
