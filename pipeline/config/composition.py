@@ -15,7 +15,6 @@ from omegaconf.errors import OmegaConfBaseException
 from pipeline.config.dependencies import check_targets
 from pipeline.config.hydra_cache import (
     compose_picks,
-    compose_with_hydra,
     first_missing,
     replace_values,
     without_hydra,
@@ -31,7 +30,7 @@ from pipeline.config.overrides import (
     with_params,
 )
 from pipeline.config.paths import CONF, config_groups, git_hint, options_of
-from pipeline.config.presets import PRESET, left_out
+from pipeline.config.presets import PRESET, compose_with_hydra, left_out
 from pipeline.config.schema import (
     CHANGES,
     CHOICES,
@@ -155,7 +154,7 @@ def values_left_out(arguments: Sequence[str], params: Path | None = None) -> lis
     groups = config_groups()
     picks = [override for override in overrides if key_of(override) in groups]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        undo = left_out(picks, compose_with_hydra)
+        undo = left_out(picks)
     return [key_of(override) for group in undo.values() for override in group]
 
 

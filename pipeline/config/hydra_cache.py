@@ -10,12 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import OverrideType
 from omegaconf import DictConfig, OmegaConf
 
-from pipeline.config.presets import left_out
+from pipeline.config.presets import compose_with_hydra, left_out
 
 Picked = tuple[list[str], dict[str, Any], DictConfig]
 
@@ -32,11 +31,6 @@ def compose_picks(picks: Sequence[str], conf: Path) -> Picked:
         configuration; do not change them.
     """
     return _compose_picks(tuple(picks), conf, _state_of(conf))
-
-
-def compose_with_hydra(overrides: Sequence[str]) -> DictConfig:
-    """The whole configuration, with Hydra's own section."""
-    return compose("config", list(overrides), return_hydra_config=True)
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:
@@ -66,7 +60,12 @@ def replace_values(picked: DictConfig, values: Sequence[str]) -> DictConfig | No
 
 
 def first_missing(config: DictConfig, key: str) -> tuple[str, str, list[str]]:
-    """The first part of a dotted key that is not there: its parent, itself, the names there."""
+    """The first part of a dotted key that a configuration does not have.
+
+    Returns:
+        The key of its parent, the part, and the names that the parent has. If no part is missing:
+        the whole key, "" and no names.
+    """
     node: Any = config
     parts = key.split(".")
     for depth, part in enumerate(parts):
@@ -80,7 +79,7 @@ def first_missing(config: DictConfig, key: str) -> tuple[str, str, list[str]]:
 @lru_cache(maxsize=100)
 def _compose_picks(picks: tuple[str, ...], conf: Path, state: object) -> Picked:
     """Compose again only when `state` is another one: see `_state_of`."""
-    undo = left_out(picks, compose_with_hydra, conf)
+    undo = left_out(picks, conf)
     base = [*picks, *(override for group in undo.values() for override in group)]
     composed = compose_with_hydra(base)
     return base, dict(composed.hydra.runtime.choices), without_hydra(composed)

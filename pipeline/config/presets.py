@@ -5,10 +5,11 @@ describe the file that it picks. With another file they mean something else, or 
 left out: `experiment=first_network model=softmax` is a softmax, and not a network of 3 times 500.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from pipeline.config.overrides import key_of, to_grammar
@@ -17,16 +18,19 @@ from pipeline.config.paths import CONF, config_groups
 PRESET = "experiment"  # the group of presets
 
 Undo = dict[str, list[str]]
-HydraCompose = Callable[[Sequence[str]], DictConfig]
 
 
-def left_out(picks: Sequence[str], compose: HydraCompose, conf: Path = CONF) -> Undo:
+def compose_with_hydra(overrides: Sequence[str]) -> DictConfig:
+    """The whole configuration, with Hydra's own section."""
+    return compose("config", list(overrides), return_hydra_config=True)
+
+
+def left_out(picks: Sequence[str], conf: Path = CONF) -> Undo:
     """The overrides that undo the preset's values for groups from which another file is picked.
 
     Args:
         picks: the overrides that pick files, such as `["experiment=first_network", "model=cnn"]`.
-        compose: composes a list of overrides with Hydra.
-        conf: the folder of config groups.
+        conf: the folder of config groups, with which Hydra is initialized.
 
     Returns:
         By group, overrides that remove or reset each key that the preset sets. A group without such
@@ -37,15 +41,15 @@ def left_out(picks: Sequence[str], compose: HydraCompose, conf: Path = CONF) -> 
     groups = dict(pick.split("=", 1) for pick in plain)
     if not groups or not _sets_values(presets, conf):
         return {}
-    own = compose(presets).hydra.runtime.choices
+    own = compose_with_hydra(presets).hydra.runtime.choices
     others = [group for group, choice in groups.items() if own.get(group) != choice]
     if not others:
         return {}
-    with_preset = compose(picks)
+    with_preset = compose_with_hydra(picks)
     choices = with_preset.hydra.runtime.choices
     picked = {*choices} & config_groups(conf) - {PRESET}
     all_picks = [f"{group}={choices[group]}" for group in own if group in picked]
-    without = compose([f"~{PRESET}", *all_picks])
+    without = compose_with_hydra([f"~{PRESET}", *all_picks])
     undo = {}
     for group in others:
         if overrides := _changes(group, _plain(with_preset, group), _plain(without, group)):
