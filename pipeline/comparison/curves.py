@@ -1,5 +1,6 @@
 """The training curves of a comparison, drawn over each other."""
 
+import math
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -25,7 +26,7 @@ def draw_curves(results: Sequence[Result], path: Path) -> None:
         path: the PNG file to write.
     """
     shown = [result for result in results if result.history]
-    rows = -(-len(shown) // _LEGEND_COLUMNS)
+    rows = math.ceil(len(shown) / _LEGEND_COLUMNS)
     figure = Figure(figsize=(11, 4.5 + 0.22 * rows), layout="constrained")
     lines = []
     for axis, (metric, title) in zip(figure.subplots(1, 2), _PANELS.items(), strict=True):

@@ -117,7 +117,7 @@ def _upright(image: Image.Image) -> Image.Image:
 def _colours(image: Image.Image) -> NDArray[np.float32]:
     image.draft("RGB", (2 * _LONGEST, 2 * _LONGEST))  # decodes a large JPEG at a smaller size
     upright = _upright(image)
-    step = -(-max(upright.size) // _LONGEST)
+    step = math.ceil(max(upright.size) / _LONGEST)
     if upright.mode.startswith(("I", "F")):
         greys = _unit(np.asarray(upright))[::step, ::step]
         return np.dstack([greys, greys, greys, np.ones_like(greys)])

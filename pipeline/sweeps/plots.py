@@ -1,5 +1,6 @@
 """The plots of a sweep: the metric over the trials, over the parameters, and over the weights."""
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -109,7 +110,7 @@ def _slices(study: optuna.Study, space: Space, metric: str) -> Figure:
     assert best is not None
     shown = [parameter for parameter in space.searched if _tried(trials, parameter)]
     columns = min(len(shown), _SLICES_IN_A_ROW)
-    rows = -(-len(shown) // columns)
+    rows = math.ceil(len(shown) / columns)
     figure = Figure(figsize=(max(8, 3.6 * columns), 3.4 * rows + 0.8), layout="constrained")
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for parameter, axis in zip(shown, axes.flat, strict=False):
