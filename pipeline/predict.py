@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pipeline.artifacts.loading import load_main
+from pipeline.artifacts.loading import load_predictor
 from pipeline.config.paths import DEFAULT_MODEL
 from pipeline.forms.predictor import Images, Predictor, threads
 from pipeline.pictures.answers import FORMATS, Answer, make_writer
@@ -48,7 +48,7 @@ def main() -> int:
         1 if a file was refused or the reader of the output has exited, else 0.
     """
     arguments = _parse_arguments()
-    predictor = load_main(arguments.model).predictor
+    predictor = load_predictor(arguments.model).predictor
     explain = None
     if arguments.explain:
         from pipeline.pictures.steps import StepsFolder
@@ -107,7 +107,7 @@ def _answers(
 ) -> Iterator[Answer]:
     """Read the files and answer them, so many at a time that memory does not grow."""
     names = picture_files(arguments.files)
-    read = partial(_read, shape=predictor.shape, as_is=arguments.as_is, whole=bool(explain))
+    read = partial(_read, shape=predictor.shape, as_is=arguments.as_is, keep_steps=bool(explain))
     cv2.setNumThreads(1)  # several files are read at a time
     # A bar after two seconds, if a person looks and does not see the answers already.
     shown = sys.stderr.isatty() and not sys.stdout.isatty()
@@ -136,28 +136,28 @@ class _File:
     found: Digit | Ink | None = None
 
 
-def _read(path: Path, shape: tuple[int, int], as_is: bool, whole: bool) -> _File:
+def _read(path: Path, shape: tuple[int, int], as_is: bool, keep_steps: bool) -> _File:
     """Read a file, and find its digit.
 
     Args:
         path: the file.
         shape: height and width of the images that the model takes.
         as_is: only scale the picture.
-        whole: keep what the steps need.
+        keep_steps: keep what the pictures of the steps need.
     """
     picture = None
     try:
         if as_is:
             image = read_pixels(path, *shape)
-            return _File(image, "", read_picture(path) if whole else None, Digit(image))
+            return _File(image, "", read_picture(path) if keep_steps else None, Digit(image))
         picture = read_picture(path)
         digit = find_digit(picture, *shape)
     except NoDigitError as error:
         reason = f"{display_name(path)}: {error}"
-        return _File(None, reason, *((picture, error.ink) if whole else ()))
+        return _File(None, reason, *((picture, error.ink) if keep_steps else ()))
     except UserError as error:
         return _File(None, str(error))
-    return _File(digit.image, "", *((picture, digit) if whole else ()))
+    return _File(digit.image, "", *((picture, digit) if keep_steps else ()))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Images and labels: mirrors, IDX files, splits, batches, image files. Nothing about networks."""
+"""Images and labels: mirrors, folders, IDX files, splits, batches. Nothing about networks."""

@@ -23,7 +23,7 @@ _LONGEST_HEADER = 4 + 4 * 255  # bytes
 _QMNIST_COLUMNS = 8  # the class, and seven more numbers that say who wrote the digit
 
 
-def header_size(start: bytes) -> tuple[int, tuple[int, ...]]:
+def read_header(start: bytes) -> tuple[int, tuple[int, ...]]:
     """Read the header at the beginning of `start`.
 
     Returns:
@@ -58,7 +58,7 @@ def file_size(start: bytes, rank: int) -> int:
     Raises:
         ValueError: when it is not the header of such a file.
     """
-    size, shape = header_size(start)
+    size, shape = read_header(start)
     element = ELEMENT_TYPES[start[2]]
     check_content(element, shape, rank)
     return size + math.prod(shape) * element.itemsize
@@ -109,7 +109,7 @@ def parse(content: bytes | memoryview) -> NDArray[Any]:
     Raises:
         ValueError: when the header is wrong, or the length is not exactly as declared there.
     """
-    size, shape = header_size(bytes(content[:_LONGEST_HEADER]))
+    size, shape = read_header(bytes(content[:_LONGEST_HEADER]))
     element = ELEMENT_TYPES[content[2]]
     expected = size + math.prod(shape) * element.itemsize
     if len(content) != expected:

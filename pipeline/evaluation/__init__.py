@@ -1,1 +1,1 @@
-"""Metrics, tables and pictures of predicted probabilities. Nothing here loads or runs a model."""
+"""What answers are worth: metrics, corruptions, figures, the report. Nothing here loads a model."""

@@ -28,7 +28,7 @@ FOLDER = Path(".fuzz")
 
 def read_idx(content: bytes) -> None:
     with suppress(ValueError):
-        idx.header_size(content)
+        idx.read_header(content)
     with suppress(ValueError):
         assert idx.dump(idx.parse(content)) == content
 

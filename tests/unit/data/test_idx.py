@@ -35,7 +35,7 @@ def test_non_contiguous_array_is_stored_in_row_major_order() -> None:
 def test_known_file() -> None:
     content = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6])
     np.testing.assert_array_equal(idx.parse(content), [[1, 2, 3], [4, 5, 6]])
-    assert idx.header_size(content) == (12, (2, 3))
+    assert idx.read_header(content) == (12, (2, 3))
     assert idx.dump(np.array([[1, 2, 3], [4, 5, 6]], np.uint8)) == content
 
 
