@@ -38,7 +38,7 @@ def prepare(data: Data, settings: Prepare, raw: Path, prepared: Path) -> dict[st
             "they do not belong together"
         )
     num_classes = check_classes(training.labels, test.labels, data, settings.min_class_fraction)
-    # Otherwise a wrong number of names would stop `evaluate`, after the training.
+    # Fail here, before the training.
     check_class_names(data.class_names, num_classes)
     stats = {
         "height": training.images.shape[1],

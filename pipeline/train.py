@@ -13,7 +13,8 @@ def main() -> None:
     cli.no_arguments(__doc__)
     cfg = load_config(Path(COMPOSED))
     prepared, models = Path("data/prepared"), Path("models")
-    # This changes no output. So dvc.yaml does not name the key: new names rerun only evaluate.
+    # class_names changes no output of this stage, so dvc.yaml does not list it: new names rerun
+    # only evaluate.
     check_class_names(cfg.data.class_names, load_stats(prepared)["num_classes"])
 
     # Heavy imports: TensorFlow and MLflow take about 12 seconds. A bad config fails before them.

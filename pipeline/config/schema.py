@@ -65,7 +65,7 @@ def _check_steps(section: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_class_names(names: list[str] | None, info: ValidationInfo) -> list[str] | None:
-    """Check the names against `num_classes`. If that is null, `train` checks their number."""
+    """Check the names. `prepare` and `train` check their number if `num_classes` is null."""
     if names is None:
         return None
     if (expected := info.data.get("num_classes")) not in (None, len(names)):
