@@ -50,7 +50,7 @@ def main() -> int:
         if not _is_wanted():
             print("nothing was removed")
             return 0
-        # Meanwhile, a run may have been restored or a training started.
+        # Before the answer came, a run may have been restored or a training started.
         now = {(item.kind, item.name) for item in find_garbage(root)[0]}
         items = [item for item in items if (item.kind, item.name) in now]
     if remove_garbage(items, root):

@@ -4,8 +4,8 @@ Examples:
     python -m pipeline.learn                      # all lessons, some ten minutes
     python -m pipeline.learn activations          # one
 
-Each lesson is a tracked sweep. A lesson that was stopped goes on, and one that is complete is only
-drawn again. params.yaml does not apply.
+Each lesson is a tracked sweep. A lesson that was stopped continues, and one that is complete is
+only drawn again. params.yaml does not apply.
 """
 
 from argparse import ArgumentParser, RawDescriptionHelpFormatter

@@ -14,7 +14,7 @@ SITE = Path("build/site")
 
 
 def main() -> None:
-    """Write the site anew, and print where it is."""
+    """Replace the site by a new one, and print where it is."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.parse_args()
 

@@ -22,7 +22,7 @@ from pipeline.tracking.lookup import runs_of_file
 def initial_model(uri: str | None, digest: str) -> Iterator[Path | None]:
     """The file of `train.init_from`, for as long as the block runs; None if it is not set.
 
-    An alias may stand for another model by now. Then the one that is wanted is found in its run.
+    An alias may now stand for another model. Then the one that is wanted is found in its run.
 
     Args:
         uri: the URI of the model.
@@ -53,11 +53,11 @@ def digest_now(uri: str | None) -> str:
 
 
 def initial_digest(cfg: Config) -> str:
-    """SHA-256 of the model that the training should start from; "" if it starts anew.
+    """SHA-256 of the model that the training should start from; "" if there is none.
 
-    A file is read each time. Another URI, such as an alias, may lead to the result of this very
-    training by now. So the digest in dvc.lock stays as long as the training there has the same
-    settings: a second `dvc repro` has nothing to do, and a clone needs no MLflow store.
+    A file is read each time. Another URI, such as an alias, may now lead to the result of this very
+    training. So the digest in dvc.lock stays as long as the training there has the same settings: a
+    second `dvc repro` has nothing to do, and a clone needs no MLflow store.
 
     Raises:
         UserError: when there is no such model.
@@ -83,8 +83,8 @@ def _find(stack: ExitStack, uri: str, digest: str) -> Path:
         if digest in ("", sha256(path)):
             return path
         problem = UserError(
-            f"{uri} is another model by now, and no run has the one with the SHA-256 "
-            f"{digest[:12]}...: name it by git:<revision>, or change a setting to start anew"
+            f"{uri} is now another model, and no run has the one with the SHA-256 "
+            f"{digest[:12]}...: name it by git:<revision>, or change a setting to use the new one"
         )
     except UserError as error:
         problem = error

@@ -1,4 +1,4 @@
-"""Model URIs that name a file. They are checked without a library, so a mistake is told at once."""
+"""Model URIs that name a file. They are checked without a heavy import, so mistakes fail early."""
 
 from pathlib import Path
 

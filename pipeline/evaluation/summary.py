@@ -202,7 +202,11 @@ def _origin(summary: Summary) -> dict[str, str]:
 
 
 def _configuration(summary: Summary) -> dict[str, Any]:
-    """What can change a result, as it was and not as it was written: `reproduce` writes it anew."""
+    """The settings that can change a result, with the threads that TensorFlow had.
+
+    `reproduce` writes other threads and another path of the initial model into composed.yaml. The
+    report must stay the same.
+    """
     values = _tracked(summary.cfg.model_dump())
     train = {**values["train"], "threads": summary.threads}
     if train["init_from"]:

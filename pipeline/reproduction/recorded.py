@@ -50,7 +50,7 @@ class Recorded:
 
     @property
     def init_digest(self) -> str:
-        """SHA-256 of the model that the training started from; "" if it started anew."""
+        """SHA-256 of the model that the training started from; "" if there is none."""
         return self.tags.get(INIT_DIGEST, "")
 
     @property

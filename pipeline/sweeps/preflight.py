@@ -139,7 +139,7 @@ def check_same_study(
 
 
 def _has_more_seeds(before: Mapping[str, object], settings: Mapping[str, object]) -> bool:
-    """Whether a range of seeds is the same as before, or goes on after it.
+    """Whether a range of seeds is the same as before, or continues after it.
 
     A range of one seed is a constant, and no parameter of the trials.
     """

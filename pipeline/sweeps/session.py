@@ -106,7 +106,7 @@ def run_sweep(plan: Plan) -> None:
 def _with_initial_model(plan: Plan) -> Plan:
     """The plan with the digest of the model that its trials start from.
 
-    It is that with which the study began: an alias may stand for another model by now.
+    It is the model with which the study began. An alias may now stand for another one.
 
     Raises:
         UserError: when there is no such model.
@@ -186,7 +186,7 @@ def _launch_until_done(plan: Plan, study: Study, task: Task) -> None:
 def _finished_trials(plan: Plan, study: Study) -> list[FrozenTrial]:
     """The trials that have ended, after those whose worker died have been queued again.
 
-    Such a trial would count as running since its start: the pause after a killed session too.
+    Without that, such a trial would count as running since its start, also while no session ran.
     """
     with plan.store.lock:
         requeue_stale(study)

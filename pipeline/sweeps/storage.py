@@ -117,8 +117,8 @@ class Store:
     def damaged(self, reason: str) -> UserError:
         """The error for a journal that cannot be read."""
         return UserError(
-            f"{self._journal} is damaged: {reason[:200]}. Its trials are in MLflow. To start the "
-            f"sweep anew, move the folder away: mv {self.folder} {self.folder}.damaged"
+            f"{self._journal} is damaged: {reason[:200]}. Its trials are in MLflow. To start a "
+            f"new sweep, move the folder away: mv {self.folder} {self.folder}.damaged"
         )
 
     def _truncate_partial_line(self) -> None:

@@ -24,7 +24,7 @@ class Task:
         base: the overrides that all trials share.
         prepared: the folder of the prepared data on the machine that started the sweep.
         digest: the digest of the prepared data.
-        initial: SHA-256 of the model of `train.init_from`; "" if trials start anew.
+        initial: SHA-256 of the model of `train.init_from`; "" if there is none.
         threads: number of TensorFlow threads.
         tracking_uri: the URI of the MLflow store.
         parent_run: the id of the sweep's MLflow run; "" if the store did not answer.

@@ -141,7 +141,7 @@ def warm_start(
         base: the overrides that all trials share.
         points: what `starting_points` returned.
         digest: the digest of the prepared data.
-        initial: SHA-256 of the model that trials start from; "" if they start anew.
+        initial: SHA-256 of the model that trials start from; "" if there is none.
 
     Raises:
         UserError: when the other study does not exist, or has another metric, other data or another

@@ -152,7 +152,7 @@ class _Reporter:
     history: list[Row] = field(default_factory=list)
 
     def __call__(self, epoch: int, row: Row) -> None:
-        passed = self.run.has_epoch(epoch)  # the trial went on after it, before its worker died
+        passed = self.run.has_epoch(epoch)  # the worker that died has logged it
         self.history.append(row)
         self.run.log_epoch(epoch, row)
         sweep = self.task.sweep

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 _HIDDEN = (b"oneDNN custom operations are on", b"before absl::InitializeLog() is called")
-_OPTIONAL = ("sklearn", "matplotlib")  # Keras goes on if they are not installed
+_OPTIONAL = ("sklearn", "matplotlib")  # Keras works without them
 
 
 class _LoadWithin(importlib.abc.MetaPathFinder):

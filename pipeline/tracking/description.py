@@ -13,7 +13,7 @@ NOTE = "mlflow.note.content"  # MLflow's documented tag of a description
 
 
 def write_description(run_id: str) -> None:
-    """Describe a training by what its run has by now."""
+    """Describe a training by what its run has so far."""
     set_tags(run_id, {NOTE: describe_training(mlflow.MlflowClient().get_run(run_id))})
 
 

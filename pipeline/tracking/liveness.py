@@ -62,7 +62,7 @@ class SystemMetrics:
     """Logs the use of processors, memory and GPUs to a run, until it is stopped."""
 
     def __init__(self, run_id: str) -> None:
-        """Start to log; a resumed run goes on where it stopped."""
+        """Start to log; a resumed run continues where it stopped."""
         logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # a store may fail
         self._monitor = SystemMetricsMonitor(run_id, _SAMPLE, resume_logging=True)
         self._monitor.start()

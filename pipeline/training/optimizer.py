@@ -32,7 +32,7 @@ def warm_start(model: keras.Model, init: Path, restart: bool) -> None:
     Args:
         model: a compiled model with a built optimizer.
         init: a .keras file of the same network.
-        restart: whether the optimizer starts anew. A learning-rate schedule needs that, because it
+        restart: whether to reset the optimizer. A learning-rate schedule needs that, because it
             depends on the step count; so does Adam, which corrects its moments by it.
 
     Raises:

@@ -24,7 +24,7 @@ def row(epoch: int, loss: float) -> dict[str, float]:
 
 
 def test_help_says_what_is_written(tmp_path: Path) -> None:
-    assert_help("learn", tmp_path, "docs/learn", "LESSON", "goes on")
+    assert_help("learn", tmp_path, "docs/learn", "LESSON", "continues")
 
 
 def test_unknown_lesson_is_one_line(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_model_is_found_in_its_run_when_the_address_leads_to_another_one(
         assert path.read_bytes() == b"wanted"
     mlflow.delete_run(run.info.run_id)
     with (
-        pytest.raises(UserError, match=r"^train\.init_from: a\.keras is another model by now"),
+        pytest.raises(UserError, match=r"^train\.init_from: a\.keras is now another model"),
         initial_model("a.keras", sha256(model)),
     ):
         pass
