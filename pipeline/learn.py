@@ -1,7 +1,7 @@
 """Run the lessons of docs/learn/, and write their numbers and pictures into the pages.
 
 Examples:
-    python -m pipeline.learn                      # all lessons, some ten minutes
+    python -m pipeline.learn                      # all lessons; each page says how long it takes
     python -m pipeline.learn activations          # one
 
 Each lesson is a tracked sweep. A lesson that was stopped continues, and one that is complete is
