@@ -15,7 +15,7 @@ from pipeline.tracking.tags import CONFIGURATION, STUDY
 _NOTE = """Handwritten digits: each run is one training of `dvc repro`, or a sweep with its trials.
 
 **Views** (above the table): *Leaderboard* sorts by test accuracy, *Curves* draws training and \
-validation, *Searches* folds the trials of each sweep, *Seeds* groups runs that differ only there.
+validation, *Sweeps* folds the trials of each sweep, *Seeds* groups runs that differ only there.
 
 docs/mlflow.md explains the metrics, the parameters and the tags."""
 _FIXED = {
@@ -24,7 +24,7 @@ _FIXED = {
     "mlflow.note.content": _NOTE,
 }
 _VIEW = "mlflow.sharedViewState."
-_LAYOUT = 1  # raise it when a view below changes: stores get the views anew
+_LAYOUT = 2  # raise it when a view below changes: stores get the views anew
 _CREATED = 1_760_000_000_000  # milliseconds; fixed, so that equal views are equal tags
 _INSTALLED = "views.layout"  # the tag with the layout that a store has
 
@@ -60,8 +60,8 @@ def _view_tags() -> dict[str, str]:
     views = {
         "leaderboard": ("1 Leaderboard", _state(trained, "metrics.`test_accuracy`", columns)),
         "curves": ("2 Curves", {**_state("", "attributes.start_time", _RESULTS), **_curves()}),
-        "searches": (
-            "3 Searches",
+        "searches": (  # the key is in stores: another one would leave the old view there
+            "3 Sweeps",
             _state(
                 f"tags.`{STUDY}` LIKE '%'",
                 "attributes.start_time",
