@@ -63,7 +63,7 @@ def main() -> int:
             results.append(revision)
             continue
 
-        # Only now: MLflow takes four seconds.
+        # Only now: importing MLflow takes seconds.
         from pipeline.comparison.runs import find_runs
         from pipeline.tracking.lookup import run_names
 
@@ -86,7 +86,7 @@ def main() -> int:
     for result in damaged:
         print_error(f"{result.name}: {result.problem}")
     if len(names) == len(results) == 2 and not damaged and not arguments.markdown:
-        # TensorFlow takes five seconds.
+        # Only now: importing TensorFlow takes several seconds.
         from pipeline.comparison.answers import print_differences
 
         print_differences(results[0], results[1], Path("data/prepared"), DIFFERENCES)

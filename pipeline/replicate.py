@@ -43,7 +43,7 @@ def main() -> None:
         folder = repository_root() / SWEEPS_FOLDER / arguments.study
         study = find_study(folder, arguments.study, storage)
 
-        # Importing MLflow takes four seconds. A mistake ends before that.
+        # Importing MLflow takes seconds. A mistake ends before that.
         from pipeline.sweeps.replicates import plan_replicates
 
         plan = plan_replicates(study, arguments.best, arguments.seeds, arguments.overrides)

@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("run", metavar="RUN", help="the id, name or alias of an MLflow run")
     name = parser.parse_args().run
 
-    # MLflow takes four seconds.
+    # Only now: importing MLflow takes seconds.
     from pipeline.reproduction.clean_folder import tools_for, write_code, write_configuration
     from pipeline.reproduction.differences import (
         compare_epochs,

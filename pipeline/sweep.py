@@ -25,7 +25,7 @@ def main() -> None:
 
     plan = make_plan(arguments.overrides, Path("params.yaml"))
 
-    # Importing MLflow takes four seconds. A sweep with a mistake fails before that.
+    # Importing MLflow takes seconds. A sweep with a mistake fails before that.
     from pipeline.sweeps.session import run_sweep
 
     run_sweep(plan)

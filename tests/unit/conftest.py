@@ -1,6 +1,6 @@
 """What several unit tests share.
 
-MLflow takes four seconds to import. Only the fixtures that need it import it, so that the other
+MLflow takes seconds to import. Only the fixtures that need it import it, so that the other
 tests do not wait.
 """
 

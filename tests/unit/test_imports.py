@@ -1,4 +1,4 @@
-"""Which commands import TensorFlow and MLflow, which take 12 seconds together."""
+"""Which commands import TensorFlow and MLflow, which together take several seconds."""
 
 import json
 import subprocess
