@@ -234,7 +234,7 @@ lock: $(READY)  ## update the locks from pyproject.toml
 
 # In a terminal it asks before it removes anything. YES=no only lists, as DRY_RUN=1 does.
 .PHONY: gc
-gc: $(READY)  ## remove what nothing names any more, after listing it: make gc [DRY_RUN=1 | YES=1]
+gc: $(READY)  ## list, then remove: what was deleted in MLflow, old checkpoints, unused data of sweeps: make gc [DRY_RUN=1 | YES=1]
 	@python -m pipeline.gc $(if $(filter 1 y yes true,$(YES)),--yes,$(if $(YES)$(filter-out 0 n no false,$(DRY_RUN)),--dry-run))
 
 .PHONY: clean

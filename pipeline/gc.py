@@ -1,4 +1,4 @@
-"""Remove what nothing names any more, after listing it with sizes.
+"""Remove what is no longer used, after listing it with sizes.
 
 That is: runs, logged models and experiments that were deleted in MLflow, with their artifacts;
 checkpoints that no training resumes; data that no sweep uses; what killed commands left. Everything
@@ -32,7 +32,7 @@ def main() -> int:
     choice.add_argument("--yes", action="store_true", help="do not ask")
     arguments = parser.parse_args()
 
-    # Only now: MLflow takes four seconds.
+    # Only now: importing MLflow takes seconds.
     from pipeline.garbage.collection import find_garbage, remove_garbage
 
     root = repository_root()

@@ -1,1 +1,1 @@
-"""What nothing names any more, for `make gc`: find it, measure it, remove it."""
+"""What is no longer used, for `make gc`: find it, measure it, remove it."""

@@ -19,7 +19,7 @@ from pipeline.tracking.store import has_store, is_local_store, use_store
 
 
 def find_garbage(root: Path) -> tuple[list[Item], list[str]]:
-    """Find what nothing names any more.
+    """Find what is no longer used.
 
     Args:
         root: the root of the repository.

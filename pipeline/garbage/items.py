@@ -11,7 +11,7 @@ _REMOVED = ".removed-"  # the prefix of a folder that is being removed
 
 @dataclass(frozen=True)
 class Item:
-    """Something that nothing names any more.
+    """Something that is no longer used.
 
     Attributes:
         kind: what it is, as a heading in the plural.
