@@ -90,9 +90,13 @@ def table(results: Results) -> str:
         machines.setdefault(machine, []).append(_code(name))
     # The machine of most rows needs no list of its rows.
     first, *others = sorted(machines, key=lambda machine: -len(machines[machine]))
-    notes = [f"{', '.join(machines[machine])}: {machine}" for machine in others]
-    shared = [] if several else versions
-    lines += ["", f"{'; '.join([first, *notes, *shared])}."]
+    notes = [
+        f"The seconds of {', '.join(machines[machine])} were measured on {machine}: they cannot be "
+        "compared with those of the other rows."
+        for machine in others
+    ]
+    shared = [] if several else [f"Versions: {versions[0]}."]
+    lines += ["", " ".join([f"Measured on {first}.", *notes, *shared])]
     if cleaned := [
         f"{_code(name)} {row['without_label_errors']:.2f} %"
         for name, row in measured.items()

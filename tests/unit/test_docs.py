@@ -118,6 +118,15 @@ def test_results_are_quoted_as_they_were_measured() -> None:
     assert set(measured["configurations"]) == set(results.CONFIGURATIONS)
 
 
+def test_results_say_which_seconds_cannot_be_compared() -> None:
+    row = results.load()["configurations"]["default"] | {"machine": "one", "versions": "keras 3"}
+    rows = {"default": row, "model=mlp": row, "model=rnn": row | {"machine": "another"}}
+    assert (
+        "\nMeasured on one. The seconds of `model=rnn` were measured on another: they cannot be "
+        "compared with those of the other rows. Versions: keras 3.\n"
+    ) in results.table({"configurations": rows})
+
+
 def test_results_tell_the_accuracy_without_labels_in_doubt() -> None:
     rows = results.load()["configurations"]
     rows = {"default": rows["default"] | {"without_label_errors": 99.551}}
