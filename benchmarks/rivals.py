@@ -154,10 +154,12 @@ def queue(folder: str, points: Points, seed: int) -> None:
         keys = [f"++set.{key}" if "." in key.split("=")[0] else key for key in point]
         settings = [text for key in (*keys, "set.train.threads=1") for text in ("-S", key)]
         call(folder, "dvc", "exp", "run", "--queue", "--quiet", *settings)
-    call(folder, "dvc", "queue", "start", "--jobs", "2")
+    # Its workers keep its stdout open. One of them may miss that the queue is empty, and stay.
+    start = ["dvc", "queue", "start", "--jobs", "2"]
+    subprocess.run(start, cwd=folder, env=_env(folder), check=True, stdout=subprocess.DEVNULL)
     while "Queued" in (left := call(folder, "dvc", "queue", "status")) or "Running" in left:
         time.sleep(2)
-    call(folder, "dvc", "queue", "stop")
+    call(folder, "dvc", "queue", "stop", "--kill")
 
 
 def call(folder: str, *command: str) -> str:
@@ -165,12 +167,16 @@ def call(folder: str, *command: str) -> str:
     return subprocess.run(
         command,
         cwd=folder,
-        # A clone lacks the folders next to this checkout. The data may already be in the checkout.
-        env={"DATA_MIRROR": str(REPOSITORY / "data/raw"), **os.environ, "PYTHONPATH": folder},
+        env=_env(folder),
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     ).stdout
+
+
+def _env(folder: str) -> dict[str, str]:
+    # A clone lacks the folders next to this checkout. The data may already be in the checkout.
+    return {"DATA_MIRROR": str(REPOSITORY / "data/raw"), **os.environ, "PYTHONPATH": folder}
 
 
 if __name__ == "__main__":
