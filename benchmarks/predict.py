@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from benchmarks.machine import describe
-from pipeline.artifacts.loading import load_predictor
+from pipeline.artifacts.loading import load_main
 from pipeline.data.splits import load_split
 
 MODEL = "models/model.keras"
@@ -41,7 +41,7 @@ def main() -> None:
                 spread = f"{times[0]:.2f} to {times[-1]:.2f}, n={runs}"
                 print(f"{name} {' '.join(options)}: {statistics.median(times):.2f} s ({spread})")
     for form in FORMS:
-        loaded = load_predictor(form)
+        loaded = load_main(form)
         rates = []
         for _ in range(runs):
             start = time.perf_counter()

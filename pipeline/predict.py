@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pipeline.artifacts.loading import load_predictor
+from pipeline.artifacts.loading import load_main
 from pipeline.config.paths import DEFAULT_MODEL
 from pipeline.forms.predictor import Images, Predictor, threads
 from pipeline.pictures.answers import FORMATS, Answer, make_writer
@@ -48,7 +48,7 @@ def main() -> int:
         1 if a file was refused or the reader of the output has exited, else 0.
     """
     arguments = _parse_arguments()
-    predictor = load_predictor(arguments.model).predictor
+    predictor = load_main(arguments.model).predictor
     explain = None
     if arguments.explain:
         from pipeline.pictures.steps import StepsFolder

@@ -9,7 +9,7 @@ alias is followed: with `models:/mnist-classifier@champion`, a new champion answ
 
 import argparse
 
-from pipeline.artifacts.loading import load_predictor
+from pipeline.artifacts.loading import load_main
 from pipeline.config.paths import DEFAULT_MODEL
 from pipeline.system import cli
 from pipeline.system.port import authority, check_port
@@ -27,7 +27,7 @@ def main() -> None:
     from pipeline.serving.app import create_app
     from pipeline.serving.models import Models
 
-    models = Models(arguments.model, load_predictor)
+    models = Models(arguments.model, load_main)
     if any("@" in uri for uri in arguments.model):
         from pipeline.artifacts.recorded import version_of
 

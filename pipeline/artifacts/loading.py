@@ -27,7 +27,7 @@ class Loaded:
     digest: str = ""
 
 
-def load_predictor(uri: str) -> Loaded:
+def load_main(uri: str) -> Loaded:
     """Load the model of a URI: LiteRT if it has that form, else ONNX Runtime, else Keras.
 
     LiteRT is imported in a hundredth of a second, MLflow and Keras in seconds.
@@ -36,7 +36,7 @@ def load_predictor(uri: str) -> Loaded:
         UserError: when there is no such model, or it cannot be read.
     """
     if form := light_form(uri):
-        return load_form(form, uri)
+        return form_main(form, uri)
     if names_file(uri):
         model_path(uri)  # fails before the imports
     version = ""
@@ -46,13 +46,13 @@ def load_predictor(uri: str) -> Loaded:
         version = version_of(uri)
         with recorded_form(uri) as recorded:
             if recorded:
-                return load_form(recorded, uri, version)
+                return form_main(recorded, uri, version)
     from pipeline.artifacts.keras_predictor import load_keras
 
     return Loaded(load_keras(uri), uri, "keras", version)
 
 
-def load_form(path: Path, uri: str, version: str = "") -> Loaded:
+def form_main(path: Path, uri: str, version: str = "") -> Loaded:
     """Load a LiteRT or ONNX file."""
     if path.suffix == ".onnx":
         from pipeline.forms.onnx_runtime import load_onnx

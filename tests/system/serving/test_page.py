@@ -24,7 +24,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from pipeline.artifacts.keras_file import save_model
-from pipeline.artifacts.loading import load_predictor
+from pipeline.artifacts.loading import load_main
 from pipeline.models import mlp
 from pipeline.serving.app import create_app
 from pipeline.serving.models import Models
@@ -131,7 +131,7 @@ def followed(tmp_path: Path) -> Iterator[tuple[Models, str]]:
     """A model that has version 1, and the address of its server."""
     path = tmp_path / "models/model.keras"
     save_model(mlp((28, 28), 10, depth=1, width=5), path)
-    loaded = load_predictor(str(path))
+    loaded = load_main(str(path))
     models = Models(["models:/any@champion"], lambda uri: replace(loaded, uri=uri, version="1"))
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(create_app(models), port=port, log_config=None))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.artifacts.keras_file import load_model, save_model
-from pipeline.artifacts.loading import load_predictor
+from pipeline.artifacts.loading import load_main
 from pipeline.artifacts.recorded import version_of
 from pipeline.forms.export import export_forms
 from pipeline.models import mlp
@@ -46,11 +46,11 @@ def logged(file: Path, digest: str) -> str:
 
 
 def test_file_is_answered_by_its_form_and_else_by_keras(file: Path) -> None:
-    given = load_predictor("models/model.keras")
+    given = load_main("models/model.keras")
     assert (given.form, given.digest) == ("litert", sha256(Path("exports/model.tflite")))
-    assert load_predictor("exports/model.onnx").form == "onnx"
+    assert load_main("exports/model.onnx").form == "onnx"
     Path("exports/model.tflite").write_bytes(b"another")
-    other = load_predictor("models/model.keras")
+    other = load_main("models/model.keras")
     assert (other.form, other.digest) == ("keras", "")
     np.testing.assert_allclose(
         given.predictor.answer(IMAGES), other.predictor.answer(IMAGES), atol=1e-5
@@ -60,9 +60,9 @@ def test_file_is_answered_by_its_form_and_else_by_keras(file: Path) -> None:
 def test_run_and_alias_are_answered_by_the_form_that_the_run_recorded(file: Path) -> None:
     run_id = logged(file, sha256(file))
     for uri in (f"runs:/{run_id}/model", "models:/digits@champion", "models:/digits/1"):
-        assert load_predictor(uri).form == "litert", uri
+        assert load_main(uri).form == "litert", uri
     champion = "models:/digits@champion"
-    assert version_of(champion) == load_predictor(champion).version
+    assert version_of(champion) == load_main(champion).version
     assert version_of("models:/digits@champion") == "1"
     logged(file, sha256(file))
     assert version_of("models:/digits@champion") == "2"
@@ -73,4 +73,4 @@ def test_run_and_alias_are_answered_by_the_form_that_the_run_recorded(file: Path
 def test_form_of_another_model_is_not_used(file: Path) -> None:
     run_id = logged(file, "the digest of another model")
     with pytest.raises(UserError, match="is not a Keras model"):
-        load_predictor(f"runs:/{run_id}/model")
+        load_main(f"runs:/{run_id}/model")

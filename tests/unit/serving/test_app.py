@@ -18,7 +18,7 @@ from PIL import Image
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from pipeline.artifacts.keras_file import load_model, save_model
-from pipeline.artifacts.loading import Loaded, load_predictor
+from pipeline.artifacts.loading import Loaded, load_main
 from pipeline.forms.export import export_forms
 from pipeline.models import mlp
 from pipeline.serving.app import create_app
@@ -41,7 +41,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def models(model: Path) -> Models:
-    return Models([str(model), str(model.parents[1] / "exports/model.onnx")], load_predictor)
+    return Models([str(model), str(model.parents[1] / "exports/model.onnx")], load_main)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_new_version_answers_without_a_lost_request(model: Path, seven: bytes) -
         loads.append(uri)
         if version[0] == "broken":
             raise UserError("no such file")
-        return load_predictor(str(model))
+        return load_main(str(model))
 
     served = Models(["models:/any@champion"], load)
     served.refresh(lambda _: version[0])
@@ -193,7 +193,7 @@ def test_versions_are_looked_up_again_after_a_full_disk(model: Path) -> None:
         second.set()
         return ""
 
-    served = Models([str(model)], load_predictor)
+    served = Models([str(model)], load_main)
     served.follow(version_of, 0.01)
     assert second.wait(10)
     served.stop()
