@@ -1,6 +1,6 @@
 """Find and read the source of a dotted name without importing it.
 
-Importing Keras takes ten seconds, and a mistake in the configuration should be found before that.
+Importing Keras takes seconds, and a mistake in the configuration should be found before that.
 """
 
 import ast

@@ -1,7 +1,7 @@
 """The arguments of each `_target_`, so that they can be checked before heavy imports.
 
 The arguments of this project's functions are declared once, in their signatures. Importing those
-modules would import Keras, which takes ten seconds, so the signatures are read from the source.
+modules would import Keras, which takes seconds, so the signatures are read from the source.
 """
 
 import ast
