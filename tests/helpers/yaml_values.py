@@ -5,14 +5,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+# In params.yaml, these are booleans, as a person means them. DVC writes such a text without quotes.
+BOOLEANS = {"yes", "no", "on", "off"}
 # OmegaConf gives `${` and `???` a meaning, in conf/ as in params.yaml.
 # DVC's ruamel.yaml writes U+0085, a line end of YAML, as it is, and reads it back as a space.
 TEXT = st.text(st.characters(exclude_characters="\x85", exclude_categories=["Cs"])).filter(
-    lambda text: "${" not in text and text != "???"
+    lambda text: "${" not in text and text != "???" and text.lower() not in BOOLEANS
 )
 # Keys of a mapping inside a list. The grammar knows no quotes around a key, so these are names.
 NAMES = st.text(string.ascii_letters + "_", min_size=1, max_size=8).filter(
-    lambda name: name.lower() not in {"null", "true", "false", "nan", "inf"}
+    lambda name: name.lower() not in {"null", "true", "false", "nan", "inf", *BOOLEANS}
 )
 SCALARS = (
     st.none()
