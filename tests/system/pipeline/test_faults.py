@@ -37,7 +37,8 @@ def refused(project: Project, stage: str, limit: Callable[[], None]) -> str:
     result = subprocess.run(
         [sys.executable, "-m", f"pipeline.{stage}"],
         cwd=project.folder,
-        env=project.environment(),
+        # Python before 3.12.8 leaves half-written bytecode on a full disk (its issue 126606).
+        env={**project.environment(), "PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=limit,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
