@@ -20,11 +20,15 @@ Client = pytest.importorskip(
 ).Client
 
 
-def test_wrong_address_is_one_line(store: Store, tmp_path: Path) -> None:
+def assert_refused(address: str, store: Store, folder: Path, *parts: str) -> None:
     launch = import_module("pipeline.sweeps.launch_dask").launch  # it imports Dask
     with pytest.raises(UserError) as error:
-        launch("no-such-protocol://127.0.0.1:1", task_of(store, tmp_path))
-    assert_one_line(error.value, ["launcher.address=no-such-protocol://127.0.0.1:1: "])
+        launch(address, task_of(store, folder))
+    assert_one_line(error.value, [f"launcher.address={address}: ", *parts])
+
+
+def test_wrong_address_is_one_line(store: Store, tmp_path: Path) -> None:
+    assert_refused("no-such-protocol://127.0.0.1:1", store, tmp_path)
 
 
 @contextmanager
@@ -55,14 +59,8 @@ def test_scheduler_that_lacks_the_project_is_one_line(
     store: Store, tmp_path: Path, address: str
 ) -> None:
     """Dask says only that reading the tasks failed."""
-    launch = import_module("pipeline.sweeps.launch_dask").launch
-    with (
-        without_project("scheduler", "--host", address, folder=tmp_path),
-        pytest.raises(UserError) as error,
-    ):
-        launch(address, task_of(store, tmp_path))
-    parts = [f"launcher.address={address}: ", "No module named 'pipeline'", "PYTHONPATH"]
-    assert_one_line(error.value, parts)
+    with without_project("scheduler", "--host", address, folder=tmp_path):
+        assert_refused(address, store, tmp_path, "No module named 'pipeline'", "PYTHONPATH")
 
 
 @pytest.mark.slow
@@ -70,14 +68,11 @@ def test_worker_that_lacks_the_project_is_one_line(
     store: Store, tmp_path: Path, address: str
 ) -> None:
     """Dask closes it, and says nothing."""
-    launch = import_module("pipeline.sweeps.launch_dask").launch
     with (
         without_project("scheduler", "--host", address, folder=tmp_path),
         without_project("worker", address, "--no-nanny", folder=tmp_path),
     ):
         with Client(address, timeout=20, set_as_default=False) as client:
             client.wait_for_workers(1, timeout=30)
-        with pytest.raises(UserError) as error:
-            launch(address, task_of(store, tmp_path))
-    parts = [f"launcher.address={address}: these workers", "tcp://127.0.0.1:", "PYTHONPATH"]
-    assert_one_line(error.value, parts)
+        names = f"launcher.address={address}: these workers"
+        assert_refused(address, store, tmp_path, names, "tcp://127.0.0.1:", "PYTHONPATH")
