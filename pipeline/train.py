@@ -17,7 +17,7 @@ def main() -> None:
     # only evaluate.
     check_class_names(cfg.data.class_names, load_stats(prepared)["num_classes"])
 
-    # Heavy imports: TensorFlow and MLflow take seconds to import. A bad config fails before them.
+    # TensorFlow and MLflow take seconds to import. A bad configuration fails before that.
     from pipeline.artifacts.initial import initial_model
     from pipeline.artifacts.keras_file import save_model
     from pipeline.system.determinism import configure_tensorflow

@@ -1,1 +1,1 @@
-"""What answers are worth: metrics, corruptions, figures, the report. Nothing here loads a model."""
+"""Metrics, corrupted images, figures and the report of an evaluation. Nothing loads a model."""

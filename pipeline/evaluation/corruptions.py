@@ -1,7 +1,7 @@
 """Seeded corruptions of test images, and the accuracy that is left, after MNIST-C.
 
-MNIST-C (Mu and Gilmer, 2019) corrupts the 10,000 test images of MNIST. These are kinds after it,
-made here: the ways in which a digit is badly photographed, placed or written.
+MNIST-C (Mu and Gilmer, 2019) corrupts the 10,000 test images of MNIST. The kinds here are like its
+own, and are computed here: the ways in which a digit is badly photographed, placed or written.
 """
 
 from collections.abc import Callable
