@@ -193,7 +193,7 @@ draw: $(READY)  ## draw digits in the browser, read by the workspace's model: ma
 bench: bench-fit bench-scale bench-pipeline bench-sweep bench-samplers bench-fashion  ## all of these
 
 .PHONY: bench-fit
-bench-fit: $(READY)  ## time to 99 % beside Keras's own example: docs/benchmarks/fit.md
+bench-fit: $(READY)  ## time to 99 % beside the examples of Keras and PyTorch: docs/benchmarks/fit.md
 	python -m benchmarks.fit
 
 .PHONY: bench-scale

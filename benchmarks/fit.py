@@ -1,13 +1,15 @@
-"""Time to 99 % on MNIST's test images: this project's presets beside Keras's own example.
+"""Time to 99 % on MNIST's test images: this project's presets beside the examples of others.
 
 Examples:
+    pip install torch     # only for PyTorch's example; without it, it is left out
     python -m benchmarks.fit [--rounds 3] [PRESET...]     # or: make bench-fit
 
 Each round trains each of them once, with a new seed, each in a new process; imports are not timed.
-A preset's time is the whole training, with its compilation and validation. The time of Keras's
-example ends with the first epoch that reaches 99 % on test; those evaluations are not timed. The
-speed-up is the time of Keras's example divided by the time of the row. The peak FLOP/s are those of
-the fastest float32 matrix product of NumPy on this machine. Writes docs/benchmarks/fit.md.
+A preset's time is the whole training, with its compilation and validation. The time of Keras's or
+PyTorch's example ends with the first epoch that reaches 99 % on test; those evaluations are not
+timed. The speed-up is the time of Keras's example divided by the time of the row. The peak FLOP/s
+are those of the fastest float32 matrix product of NumPy on this machine, measured in each round.
+The share is that of the operations of convolutions and dense layers. Writes docs/benchmarks/fit.md.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +28,20 @@ import keras
 import numpy as np
 
 from benchmarks.machine import describe
+from benchmarks.pages import write_page
 from benchmarks.seeds import metrics_of
 from pipeline.config.composition import compose
 from pipeline.sweeps.data import build_data
 from pipeline.system.determinism import configure_tensorflow
-from pipeline.system.files import write_text
 from pipeline.training.loop import train
 
 REPOSITORY = Path(__file__).parents[1]
-PAGE = REPOSITORY / "docs" / "benchmarks" / "fit.md"
-KERAS = "Keras's example"
-HEAD = f"""# Time to 99 % on MNIST
-
-{__doc__.split("Writes")[0].partition("make bench-fit")[2].strip()}
-
-"""
+KERAS, TORCH = "Keras's example", "PyTorch's example"
+# The scripts of others, and the multiplications of their networks for an image, by layer.
+PEERS = {
+    KERAS: ("keras_mnist", 26 * 26 * 9 * 32 + 11 * 11 * 9 * 32 * 64 + 1600 * 10),
+    TORCH: ("torch_mnist", 26 * 26 * 9 * 32 + 24 * 24 * 9 * 32 * 64 + 9216 * 128 + 128 * 10),
+}
 
 
 def main() -> None:
@@ -54,26 +56,31 @@ def main() -> None:
         return
     prepared = build_data(compose([]))
     results: dict[str, list[dict[str, float]]] = {}
+    peers = [KERAS, *([TORCH] if find_spec("torch") else [])]
     peaks = []
     for seed in range(arguments.rounds):
         peaks.append(matrix_peak())
-        for name in (KERAS, *arguments.presets):
-            result = keras_example(prepared, seed) if name == KERAS else in_process(name, seed)
+        for name in (*peers, *arguments.presets):
+            result = example(name, prepared, seed) if name in peers else in_process(name, seed)
             results.setdefault(name, []).append(result)
             print(f"{name}, seed {seed}: {json.dumps(result)}", flush=True)
-    text = page(results, statistics.median(peaks))
-    print(text)
-    write_text(PAGE, text)
+    peak = statistics.median(peaks)
+    packages = ("keras", "tensorflow-cpu", *(["torch"] if TORCH in peers else []))
+    note = f"{arguments.rounds} rounds, {describe(*packages)}; peak {peak / 1e9:.0f} GFLOP/s"
+    write_page("fit", __doc__, table(results, peak), note)
 
 
-def keras_example(prepared: Path, seed: int) -> dict[str, float]:
-    """Train Keras's example, with Keras's and TensorFlow's own settings."""
+def example(name: str, prepared: Path, seed: int) -> dict[str, float]:
+    """Train an example of others, with its library's own settings."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "KERAS_"))}
-    script = str(REPOSITORY / "benchmarks/keras_recipe.py")
-    command = [sys.executable, script, str(prepared), str(seed)]
+    script, multiplied = PEERS[name]
+    path = str(REPOSITORY / "benchmarks" / "peers" / f"{script}.py")
+    command = [sys.executable, path, str(prepared), str(seed)]
     output = subprocess.run(command, env=plain, check=True, capture_output=True, text=True).stdout
     epochs = json.loads(output.splitlines()[-1])
-    return {**epochs[-1], "epochs": len(epochs)}
+    seconds = epochs[-1]["seconds"]
+    rate = operations(multiplied, prepared, len(epochs)) / seconds
+    return {**epochs[-1], "epochs": len(epochs), "rate": rate}
 
 
 def in_process(preset: str, seed: int) -> dict[str, float]:
@@ -92,15 +99,23 @@ def train_once(preset: str, seed: int) -> dict[str, float]:
     started = time.perf_counter()
     trained = train(cfg, prepared)
     seconds = time.perf_counter() - started
-    images = np.load(prepared / "train_labels.npy", mmap_mode="r").shape[0]
-    # A training step computes forwards, and backwards for the inputs and for the weights.
-    operations = 6 * multiplications(trained.model) * images * len(trained.history)
+    epochs = len(trained.history)
     return {
         "seconds": seconds,
         "accuracy": metrics_of(trained.model, prepared)["test_accuracy"],
-        "epochs": len(trained.history),
-        "rate": operations / seconds,
+        "epochs": epochs,
+        "rate": operations(multiplications(trained.model), prepared, epochs) / seconds,
     }
+
+
+def operations(multiplied: int, prepared: Path, epochs: int) -> int:
+    """The floating-point operations of a training.
+
+    A step computes forwards, and backwards for the inputs and for the weights; each time it
+    multiplies and adds.
+    """
+    images: int = np.load(prepared / "train_labels.npy", mmap_mode="r").shape[0]
+    return 6 * multiplied * images * epochs
 
 
 def multiplications(model: keras.Model) -> int:
@@ -124,8 +139,8 @@ def matrix_peak() -> float:
     return 2 * size**3 / min(times)
 
 
-def page(results: dict[str, list[dict[str, float]]], peak: float) -> str:
-    """The results as a page."""
+def table(results: dict[str, list[dict[str, float]]], peak: float) -> list[str]:
+    """The results as the lines of a table."""
     keras = median(results[KERAS], "seconds")
     lines = [
         "| | epochs | seconds, median (least to most) | speed-up | test accuracy, mean (least) "
@@ -135,18 +150,14 @@ def page(results: dict[str, list[dict[str, float]]], peak: float) -> str:
     for name, rows in results.items():
         seconds = [row["seconds"] for row in rows]
         accuracy = [100 * row["accuracy"] for row in rows]
-        share = f"{median(rows, 'rate') / peak:.0%}" if "rate" in rows[0] else ""
         lines.append(
-            f"| {name if name == KERAS else f'`experiment={name}`'} | {median(rows, 'epochs'):.0f} "
+            f"| {name if name in PEERS else f'`experiment={name}`'} | {median(rows, 'epochs'):.0f} "
             f"| {median(rows, 'seconds'):.1f} ({min(seconds):.1f} to {max(seconds):.1f}) "
             f"| {keras / median(rows, 'seconds'):.1f} "
-            f"| {statistics.mean(accuracy):.2f} % ({min(accuracy):.2f}) | {share} |"
+            f"| {statistics.mean(accuracy):.2f} % ({min(accuracy):.2f}) "
+            f"| {median(rows, 'rate') / peak:.0%} |"
         )
-    rounds = len(results[KERAS])
-    return (
-        f"{HEAD}{chr(10).join(lines)}\n\n{rounds} rounds, {describe('keras', 'tensorflow-cpu')}; "
-        f"peak {peak / 1e9:.0f} GFLOP/s.\n"
-    )
+    return lines
 
 
 def median(rows: list[dict[str, Any]], name: str) -> float:

@@ -1,16 +1,17 @@
 """The pages of docs/benchmarks: each has the title and the text of a benchmark's docstring."""
 
 import re
+import shlex
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from pipeline.config.paths import REPOSITORY
+from benchmarks.charts import CHARTS, chart_of, draw, page_of
 from pipeline.system.files import write_text
-
-FOLDER = REPOSITORY / "docs" / "benchmarks"
 
 
 def write_page(name: str, doc: str | None, table: Sequence[str], note: str) -> None:
-    """Print a page, and write it.
+    """Print a page, write it, and draw its chart.
 
     Args:
         name: the name of the page, without `.md`.
@@ -18,9 +19,16 @@ def write_page(name: str, doc: str | None, table: Sequence[str], note: str) -> N
         table: the lines of a Markdown table.
         note: the machine and the versions.
     """
-    text = "\n".join([head(doc), *table, "", f"{note}.", ""])
+    picture = f"![{str(CHARTS[name].__doc__).rstrip('.')}]({chart_of(name).name})"
+    text = "\n".join([head(doc), picture, "", *table, "", f"{note}. Command: `{command()}`.", ""])
     print(text)
-    write_text(FOLDER / f"{name}.md", text)
+    write_text(page_of(name), text)
+    draw(name)
+
+
+def command() -> str:
+    """The command that runs this benchmark, as it was given."""
+    return shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
 def head(doc: str | None) -> str:

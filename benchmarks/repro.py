@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.fit import keras_example
+from benchmarks.fit import KERAS, example
 from benchmarks.machine import describe
 from benchmarks.pages import write_page
 from pipeline.config.composition import compose
@@ -99,7 +99,7 @@ def repro(folder: Path, raw: Path, new: bool = False) -> float:
 def script_to_target(prepared: Path, seed: int) -> float:
     """Seconds of Keras's example as a script, without its evaluations."""
     started = time.perf_counter()
-    result = keras_example(prepared, seed)
+    result = example(KERAS, prepared, seed)
     return time.perf_counter() - started - result["evaluating"]
 
 

@@ -64,7 +64,7 @@ def compare(
             found = summary(rounds[name][-1], arguments.trials)
             print(f"{name}, seed {seed}: {found}", flush=True)
     many = arguments.rounds > 1
-    searches = f"medians of {arguments.rounds} searches" if many else "one search"
+    searches = f"medians of {arguments.rounds} searches, least to most" if many else "one search"
     note = f"{arguments.trials} trials, {searches}; {describe(*packages)}"
     return table(rounds, arguments.trials), note
 
@@ -100,11 +100,19 @@ def table(rounds: dict[str, list[Runs]], trials: int) -> list[str]:
         for name, runs in zip(rounds, searches, strict=True):
             reached = min(seconds for seconds, value in runs if value >= target) / 60
             cells[name].append([*summary(runs, trials).values(), reached])
+    decimals = (1, 0, 4, 1)
     for name, rows in cells.items():
-        medians = map(statistics.median, zip(*rows, strict=True))
-        minutes, hourly, best, reached = medians
-        lines.append(f"| {name} | {minutes:.1f} | {hourly:.0f} | {best:.4f} | {reached:.1f} |")
+        columns = zip(zip(*rows, strict=True), decimals, strict=True)
+        lines.append(f"| {name} | {' | '.join(spread(*column) for column in columns)} |")
     return lines
+
+
+def spread(values: Sequence[float], decimals: int) -> str:
+    """The median; with several values, also the least and the most."""
+    median, least, most = (
+        f"{value:.{decimals}f}" for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{median} ({least} to {most})" if len(values) > 1 else median
 
 
 def in_clone(run: Run, points: Points) -> Runs:

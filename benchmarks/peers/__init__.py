@@ -1,3 +1,3 @@
-"""A training script for each tool that `rivals` and `tuners` compare with `make sweep`."""
+"""A training script for each tool or example that benchmarks compare with this project."""
 
 POINTS = "points.json"  # the points that a script trains, in the folder where it runs

@@ -136,6 +136,7 @@ def test_results_tell_the_accuracy_without_labels_in_doubt() -> None:
 
 # The pages of docs/benchmarks, by the modules that write them.
 BENCHMARKS = {
+    "fit": "fit",
     "repro": "pipeline",
     "scale": "scale",
     "fashion": "fashion_mnist",

@@ -4,7 +4,7 @@ The recipe is https://keras.io/examples/vision/mnist_convnet/ (Chollet, 2015): t
 pooling, dropout 0.5, Adam, batches of 128, and no more than 15 epochs. This file imports nothing of
 the project, so that no setting of the project reaches Keras.
 
-    python benchmarks/keras_recipe.py FOLDER SEED     # the folder of the prepared data
+    python benchmarks/peers/keras_mnist.py FOLDER SEED     # the folder of the prepared data
 """
 
 import json
