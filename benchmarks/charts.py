@@ -95,8 +95,8 @@ def draw_fit(rows: Rows) -> Figure:
         colour = OURS if name.startswith("experiment=") else THEIRS
         axis.errorbar(time.value, right.value, xerr=errors([time]), fmt="o", color=colour)
         text = f"{name}\n{time.text} s, {right.text} %"
-        above = (0.0, 8.0) if number % 2 else (0.0, -34.0)  # neighbours do not overlap
-        _annotate(axis, text, (time.value, right.value), above, ha="center")
+        offset = (0.0, 8.0) if number % 2 else (0.0, -34.0)  # neighbours must not overlap
+        _annotate(axis, text, (time.value, right.value), offset, ha="center")
     axis.axhline(99, color="black", linestyle=":")
     axis.set(xscale="log", xlabel="seconds of training (median, least to most)")
     axis.set_xticks([3, 10, 30, 100, 300], ["3", "10", "30", "100", "300"])
