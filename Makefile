@@ -190,10 +190,10 @@ draw: $(READY)  ## draw digits in the browser, read by the workspace's model: ma
 
 # They take minutes. Each trains or runs the things that it compares in turn, and prints a table.
 .PHONY: bench
-bench: bench-fit bench-scale bench-pipeline bench-sweep bench-samplers bench-fashion  ## all of these
+bench: bench-fit bench-scale bench-pipeline bench-sweep bench-samplers bench-fashion  ## all of these but bench-tuners
 
 .PHONY: bench-fit
-bench-fit: $(READY)  ## time to 99 % beside the examples of Keras and PyTorch: docs/benchmarks/fit.md
+bench-fit: $(READY)  ## time to 99 %, also of the examples of Keras and PyTorch (if pip has installed torch): docs/benchmarks/fit.md
 	python -m benchmarks.fit
 
 .PHONY: bench-scale
@@ -213,11 +213,11 @@ bench-samplers: $(READY)  ## samplers on a space with conditions: docs/benchmark
 	python -m benchmarks.samplers
 
 .PHONY: bench-sweep
-bench-sweep: $(READY)  ## a sweep beside Hydra's multirun and DVC's queue: docs/benchmarks/sweep.md
+bench-sweep: $(READY)  ## a sweep, Hydra's multirun and DVC's queue: docs/benchmarks/sweep.md
 	python -m benchmarks.rivals
 
 .PHONY: bench-tuners
-bench-tuners: $(READY)  ## a sweep beside Ray Tune and KerasTuner, which pip must install first: docs/benchmarks/tuners.md
+bench-tuners: $(READY)  ## a sweep, Ray Tune and KerasTuner, which pip must install first: docs/benchmarks/tuners.md
 	python -m benchmarks.tuners
 
 ##@ Maintenance

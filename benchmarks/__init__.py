@@ -1,3 +1,3 @@
-"""Measurements beside other tools; `make bench` runs those that write a page."""
+"""Measurements of this project and of other tools; see `make bench` and `make bench-tuners`."""
 
 import pipeline  # noqa: F401  # sets the environment before Keras is imported

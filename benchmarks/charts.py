@@ -19,7 +19,7 @@ from pipeline.evaluation.drawing import drawing, save_figure
 FOLDER = REPOSITORY / "docs" / "benchmarks"
 OURS, THEIRS = "C0", "C7"  # blue and grey
 STAGES = {"prepare": 1, "train": 3, "evaluate": 5}  # the columns of the page on scale
-AFTER = re.compile(r"after (\d+) trials")
+TRIALS = re.compile(r"after (\d+) trials")  # in the heads of the page on samplers
 Rows = list[list[str]]  # the cells of a table, the heads first
 
 
@@ -101,14 +101,14 @@ def draw_fit(rows: Rows) -> Figure:
     axis.set(xscale="log", xlabel="seconds of training (median, least to most)")
     axis.set_xticks([3, 10, 30, 100, 300], ["3", "10", "30", "100", "300"])
     axis.minorticks_off()
-    axis.set_ylabel("test accuracy, %")
+    axis.set_ylabel("mean test accuracy, %")
     axis.margins(x=0.2, y=0.4)
     axis.grid(alpha=0.3)
     return figure
 
 
 def draw_pipeline(rows: Rows) -> Figure:
-    """What was timed beside what: two bars for each."""
+    """The seconds of each measurement and of its reference."""
     figure = Figure(figsize=(9, 1.35 * len(rows[1:])), layout="constrained")
     axes = figure.subplots(len(rows[1:]), 1)
     for axis, (ours, seconds, theirs, beside, *_) in zip(axes, rows[1:], strict=True):
@@ -173,7 +173,7 @@ def draw_accuracies(rows: Rows) -> Figure:
 def draw_samplers(rows: Rows) -> Figure:
     """The best loss of each sampler after some numbers of trials."""
     heads, *rows = rows
-    counts = [int(found[1]) for head in heads if (found := AFTER.search(head))]
+    counts = [int(found[1]) for head in heads if (found := TRIALS.search(head))]
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     axis = figure.subplots()
     for number, row in enumerate(rows):

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,13 @@ def write_page(name: str, doc: str | None, table: Sequence[str], note: str) -> N
     print(text)
     write_text(page_of(name), text)
     draw(name)
+
+
+def spread(values: Sequence[float], decimals: int) -> str:
+    """The median; with several values, also the least and the most."""
+    numbers = (statistics.median(values), min(values), max(values))
+    median, least, most = (f"{number:.{decimals}f}" for number in numbers)
+    return f"{median} ({least} to {most})" if len(values) > 1 else median
 
 
 def command() -> str:

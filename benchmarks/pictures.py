@@ -57,13 +57,13 @@ def main() -> None:
     parser.add_argument("--half", choices=HALVES, default="report")
     parser.add_argument("--kinds", nargs="+", default=[*KINDS, *REFUSED], metavar="KIND")
     parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE}")
-    parser.add_argument("--save", type=Path, help="keep what went wrong in this folder")
+    parser.add_argument("--save", type=Path, help="keep the pictures in this folder")
     arguments = parser.parse_args()
     readings = list(read_all(arguments.kinds, arguments.each, arguments.half, arguments.save))
     seen = [reading for reading in readings if reading.image is not None]
     model = load_model(Path(DEFAULT_MODEL), DEFAULT_MODEL)
-    images = np.stack([reading.image for reading in seen if reading.image is not None])
-    probabilities = model.predict(images, batch_size=1000, verbose=0)
+    images = np.array([reading.image for reading in seen])
+    probabilities = model.predict(images, batch_size=1000, verbose=0) if seen else ()
     answers = {id(reading): row for reading, row in zip(seen, probabilities, strict=True)}
     lines = table(readings, answers)
     print("\n".join(lines))

@@ -3,19 +3,19 @@
 Examples:
     python -m benchmarks.rivals [--trials 20] [--rounds 1]     # or: make bench-sweep
 
-All use the space of conf/sweep/default.yaml on MNIST. `make sweep` uses its sampler and its pruner,
-and its first trial is the preset. The other two get the same number of points, drawn at random from
-the space. Each runs in its own clone of the last commit, with prepared data, and logs to MLflow.
-Times are read from MLflow. The sweep and DVC's queue use two processes with one thread each. Hydra
-runs the points one after another in one process, which uses both cores. Only validation data is
-used. The last column is the time to the accuracy that all of them reached. Writes
-docs/benchmarks/sweep.md.
+All use the space of conf/sweep/default.yaml on MNIST, and only train: nothing is evaluated. `make
+sweep` uses its sampler and its pruner, and its first trial is the preset. The other two get the
+same number of points, drawn at random from the space, and train each for all epochs. A trial that
+is pruned counts as a trial. Each runs in its own clone of the last commit, with prepared data, and
+logs to MLflow; times are read from there, and the time to queue the points counts. The sweep and
+DVC's queue use two processes with one thread each. Hydra runs the points one after another in one
+process, which uses both cores. The last column is the time to the validation accuracy that all of
+them reached; for the sweep, the preset alone may reach it. Writes docs/benchmarks/sweep.md.
 """
 
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,13 +28,13 @@ import mlflow
 import optuna
 
 from benchmarks.machine import describe
-from benchmarks.pages import write_page
+from benchmarks.pages import spread, write_page
 from benchmarks.peers import POINTS
 from pipeline.config.composition import compose_sweep
+from pipeline.config.paths import REPOSITORY
 from pipeline.sweeps.parsing import parse_space
 from pipeline.sweeps.space import Parameter
 
-REPOSITORY = Path(__file__).parents[1]
 PACKAGES = ("optuna", "hydra-core", "dvc", "mlflow", "keras", "tensorflow-cpu")
 Points = list[list[str]]  # overrides, for each point
 Runs = list[tuple[float, float]]  # for each run: seconds until it ended, validation accuracy
@@ -107,14 +107,6 @@ def table(rounds: dict[str, list[Runs]], trials: int) -> list[str]:
     return lines
 
 
-def spread(values: Sequence[float], decimals: int) -> str:
-    """The median; with several values, also the least and the most."""
-    median, least, most = (
-        f"{value:.{decimals}f}" for value in (statistics.median(values), min(values), max(values))
-    )
-    return f"{median} ({least} to {most})" if len(values) > 1 else median
-
-
 def in_clone(run: Run, points: Points) -> Runs:
     """Run one of them in its own clone. Return its MLflow runs that have an accuracy."""
     with tempfile.TemporaryDirectory() as folder:
@@ -135,6 +127,8 @@ def in_clone(run: Run, points: Points) -> Runs:
                 # Ray ends a process without ending its run.
                 end = (found.info.end_time or history[-1].timestamp) / 1000 - began
                 runs.append((end, max(metric.value for metric in history)))
+        if len(runs) < len(points):
+            raise SystemExit(f"only {len(runs)} of {len(points)} trials ran")
         return runs
 
 
@@ -161,7 +155,7 @@ def queue(folder: str, points: Points, seed: int) -> None:
         # In params.yaml, values stand under `set`. A + adds those that are not listed there.
         keys = [f"++set.{key}" if "." in key.split("=")[0] else key for key in point]
         settings = [text for key in (*keys, "set.train.threads=1") for text in ("-S", key)]
-        call(folder, "dvc", "exp", "run", "--queue", "--quiet", *settings)
+        call(folder, "dvc", "exp", "run", "--queue", "--quiet", *settings, "train")
     # Its workers keep its stdout open. One of them may miss that the queue is empty, and stay.
     start = ["dvc", "queue", "start", "--jobs", "2"]
     subprocess.run(start, cwd=folder, env=_env(folder), check=True, stdout=subprocess.DEVNULL)

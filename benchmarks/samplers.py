@@ -11,7 +11,6 @@ Trials run one after another; each search has its own seed. Writes docs/benchmar
 """
 
 import argparse
-import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ import optuna
 import tensorflow as tf
 
 from benchmarks.machine import describe
-from benchmarks.pages import write_page
+from benchmarks.pages import spread, write_page
 from pipeline.config.composition import compose, compose_sweep
 from pipeline.config.schema import Sweep
 from pipeline.sweeps.data import build_data
@@ -54,7 +53,7 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "TPE": TPE,
     "TPE, `multivariate` and `group`": TPE | {"multivariate": True, "group": True},
 }
-AFTER = (8, 16, 24)  # trials after which the best loss is shown
+AFTER = (8, 16, 24)  # trials after which the best loss is shown; also after the last
 
 
 def main() -> None:
@@ -74,7 +73,8 @@ def main() -> None:
             searches[name].append(losses)
             print(f"{name}, seed {seed}: best {min(losses):.4f}", flush=True)
     note = f"Medians of {arguments.searches} searches, least to most; {describe('optuna')}"
-    write_page("samplers", __doc__, table(searches), note)
+    counts = sorted({count for count in AFTER if count < arguments.trials} | {arguments.trials})
+    write_page("samplers", __doc__, table(searches, counts), note)
 
 
 def sweep_with(sampler: dict[str, Any], trials: int) -> Sweep:
@@ -97,19 +97,14 @@ def search(sweep: Sweep, prepared: Path) -> list[float]:
     return losses
 
 
-def table(searches: dict[str, list[list[float]]]) -> list[str]:
-    """The results as the lines of a table."""
-    heads = " | ".join(f"best validation loss after {count} trials" for count in AFTER)
-    lines = [f"| sampler | {heads} |", f"|---|{'---|' * len(AFTER)}"]
+def table(searches: dict[str, list[list[float]]], counts: Sequence[int]) -> list[str]:
+    """The best losses after some numbers of trials, as the lines of a table."""
+    heads = " | ".join(f"best validation loss after {count} trials" for count in counts)
+    lines = [f"| sampler | {heads} |", f"|---|{'---|' * len(counts)}"]
     for name, found in searches.items():
-        cells = (spread([min(losses[:count]) for losses in found]) for count in AFTER)
+        cells = (spread([min(losses[:count]) for losses in found], 4) for count in counts)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
-
-
-def spread(values: Sequence[float]) -> str:
-    """The median, and the least to the most."""
-    return f"{statistics.median(values):.4f} ({min(values):.4f} to {max(values):.4f})"
 
 
 if __name__ == "__main__":

@@ -24,11 +24,11 @@ import numpy as np
 from benchmarks.machine import describe
 from benchmarks.pages import write_page
 from pipeline.config.composition import compose
+from pipeline.config.paths import REPOSITORY
 from pipeline.config.yaml_files import dump_config
 from pipeline.data import idx
 from pipeline.sweeps.data import build_data
 
-REPOSITORY = Path(__file__).parents[1]
 STAGES = ("prepare", "train", "evaluate")
 
 

@@ -43,7 +43,9 @@ def main() -> None:
         for _ in range(arguments.rounds):
             for kernels, results in times.items():
                 command = [sys.executable, "-m", "benchmarks.steps", "--one", preset, kernels]
-                output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                output = subprocess.run(
+                    command, check=True, stdout=subprocess.PIPE, text=True
+                ).stdout
                 results.append(json.loads(output.splitlines()[-1]))
         with_it, without = (1000 * statistics.median(times[kernels]) for kernels in KERNELS)
         print(f"{preset:9}{with_it:6.2f} ms  {without:6.2f} ms  {with_it / without:5.2f}")

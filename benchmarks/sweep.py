@@ -24,12 +24,12 @@ import psutil
 
 from benchmarks.machine import describe
 from pipeline.config.composition import compose
+from pipeline.config.paths import REPOSITORY
 from pipeline.sweeps.storage import Store
 from pipeline.sweeps.trials import OVERRIDES, finished_trials
 from pipeline.system.determinism import configure_tensorflow
 from pipeline.training.loop import train
 
-REPOSITORY = Path(__file__).parents[1]
 PARTS = 10
 BASE = ["data=mnist_sample", "train.threads=1"]
 
@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=500)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
+    if arguments.trials < 2 * PARTS:
+        parser.error(f"--trials must be at least {2 * PARTS}")
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
         memory = run_sweep(Path(folder), arguments.trials, arguments.workers)

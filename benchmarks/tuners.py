@@ -2,16 +2,18 @@
 
 Examples:
     pip install "ray[tune]" keras-tuner
-    python -m benchmarks.tuners [--trials 20] [--rounds 1]     # or: make bench-tuners
+    python -m benchmarks.tuners [--trials 20] [--rounds 1]     # trials: a multiple of 5
 
 All use the space of conf/sweep/default.yaml on MNIST, and train with the code of this project, so
 that only the search differs. Each runs in its own clone of the last commit, with prepared data, and
-logs to MLflow; times are read from there. The sweep and Ray Tune use the sampler and the pruner of
-that file, and two processes with one thread each. KerasTuner prunes with Hyperband, draws at
-random, and trains one trial after another with both cores; a trial that it goes on with is trained
-anew. Each tries the same number of points; the first one of `make sweep` is the preset, which the
-others do not know. Only validation data is used. The last column is the time to the accuracy that
-all of them reached. Writes docs/benchmarks/tuners.md.
+logs to MLflow; times are read from there. The sweep and Ray Tune use the sampler of that file, and
+two processes with one thread each; Ray Tune prunes by its own ASHA, with the settings of that
+file's pruner. KerasTuner prunes by Hyperband, draws at random, and trains one trial after another
+with both cores. It would continue a promoted trial from its weights; here that trial is trained
+again from its first epoch (4 of 48 epochs with 20 trials). Each tries the same number of points;
+the first one of `make sweep` is the preset, which the others do not know. A trial that is pruned
+counts as a trial. The last column is the time to the validation accuracy that all of them reached;
+for the sweep, the preset alone may reach it. Writes docs/benchmarks/tuners.md.
 """
 
 from benchmarks.pages import write_page

@@ -30,7 +30,7 @@ class Hyperband(keras_tuner.Hyperband):
     space: Space
 
     def run_trial(self, trial: Any, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Train one trial. A trial that goes on after a rung starts anew."""
+        """Train one trial. A promoted trial is trained again from its first epoch."""
         chosen = trial.hyperparameters.values
 
         def value_of(parameter: Parameter) -> Value:

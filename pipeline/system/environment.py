@@ -25,7 +25,7 @@ FIXED = {
     # This is not a folder, so Keras neither reads nor writes `keras.json`. Its `floatx`, `epsilon`
     # and `image_data_format` change results.
     "KERAS_HOME": os.devnull,
-    # With AVX-512, oneDNN's kernels need 0.5 to 0.9 of the time of Eigen's (benchmarks/steps.py);
+    # With AVX-512, oneDNN's kernels need about half of the time of Eigen's (benchmarks/steps.py);
     # without it, they were slower. The choice depends on the processor alone, and not on a
     # measurement, so that the same machine gives the same bytes.
     ONEDNN: "1" if _has_avx512() else "0",
