@@ -109,7 +109,8 @@ def table(rounds: dict[str, list[Runs]], trials: int) -> list[str]:
 
 def in_clone(run: Run, points: Points) -> Runs:
     """Run one of them in its own clone. Return its MLflow runs that have an accuracy."""
-    with tempfile.TemporaryDirectory() as folder:
+    # A worker of DVC's queue may still write when it has been stopped.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
         call(folder, "dvc", "repro", "--quiet", "prepare")
         call(
