@@ -160,9 +160,17 @@ def queue(folder: str, points: Points, seed: int) -> None:
     # Its workers keep its stdout open. One of them may miss that the queue is empty, and stay.
     start = ["dvc", "queue", "start", "--jobs", "2"]
     subprocess.run(start, cwd=folder, env=_env(folder), check=True, stdout=subprocess.DEVNULL)
-    while "Queued" in (left := call(folder, "dvc", "queue", "status")) or "Running" in left:
+    while "Queued" in (left := _status(folder)) or "Running" in left:
         time.sleep(2)
     call(folder, "dvc", "queue", "stop", "--kill")
+
+
+def _status(folder: str) -> str:
+    """What DVC says of its queue. It fails if it reads a file that a worker is writing."""
+    try:
+        return call(folder, "dvc", "queue", "status")
+    except subprocess.CalledProcessError:
+        return "Running"
 
 
 def call(folder: str, *command: str) -> str:
