@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -167,10 +168,11 @@ def queue(folder: str, points: Points, seed: int) -> None:
 
 def _status(folder: str) -> str:
     """What DVC says of its queue. It fails if it reads a file that a worker is writing."""
-    try:
-        return call(folder, "dvc", "queue", "status")
-    except subprocess.CalledProcessError:
-        return "Running"
+    for _ in range(5):
+        with suppress(subprocess.CalledProcessError):
+            return call(folder, "dvc", "queue", "status")
+        time.sleep(2)
+    raise SystemExit("dvc queue status keeps failing")
 
 
 def call(folder: str, *command: str) -> str:
