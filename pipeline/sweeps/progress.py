@@ -123,7 +123,7 @@ class _View:
         self.bar.set_postfix_str(", ".join(fitting(parts, self._room())))
 
     def _room(self) -> int:
-        """How many columns are left for text, beside the name, the counts, the bar and the time."""
+        """How many columns are left for text, after the name, the counts, the bar and the time."""
         needed = len(f"{self.sweep.name} {self.bar.total}/{self.bar.total} █ 00:00:00, ")
         return shutil.get_terminal_size().columns - needed
 

@@ -113,7 +113,7 @@ def is_maximized(study: optuna.Study) -> bool:
 
 
 def is_two_objective(study: optuna.Study) -> bool:
-    """Whether the number of weights is an objective, beside the metric."""
+    """Whether the number of weights is an objective, as well as the metric."""
     return len(study.directions) == 2
 
 

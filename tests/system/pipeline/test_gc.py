@@ -1,4 +1,4 @@
-"""`make gc` beside a training, after its kill, and after its run was deleted in MLflow."""
+"""`make gc` during a training, after its kill, and after its run was deleted in MLflow."""
 
 import os
 import signal
