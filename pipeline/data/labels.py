@@ -25,7 +25,7 @@ def to_classes(labels: NDArray[Any], first_label: int) -> NDArray[np.uint8]:
     Raises:
         ValueError: when a label is below `first_label` or above 255.
     """
-    numbers = labels.reshape(len(labels), -1)[:, 0].astype(np.int64)
+    numbers = labels.reshape(len(labels), -1)[:, 0]
     for wrong, what in (
         (numbers < 0, "negative"),
         (numbers > 255, "above 255"),
@@ -57,7 +57,7 @@ def check_classes(
         UserError: for a label that is missing, rare or too large. It lists the labels of the files.
     """
     first = data.first_label
-    found = [{first + number for number in set(c.tolist())} for c in (training, test)]
+    found = [{first + number for number in np.unique(c).tolist()} for c in (training, test)]
     if len(found[0]) == 1:
         raise UserError(f"all training labels are {_listed(found[0])}: two classes are needed")
     lowest, highest = min(found[0] | found[1]), max(found[0])

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,22 @@ def test_stats_hold_sizes_and_counts(prepared: Path) -> None:
     assert stats["classes"]["validation"] == [10, 10, 10]
     assert stats["blank"] == {"training": 0, "test": 0}
     assert stats["duplicates"] == {"training": 0, "test": 0, "across": 0}
+
+
+def test_memory_grows_by_a_few_bytes_for_each_image(tmp_path: Path) -> None:
+    """Six million images would fit into the memory of a laptop as 60,000 do."""
+
+    def peak(images: int) -> int:
+        """The most bytes that `prepare` allocates. Mapped files do not count."""
+        raw = tiny.write_raw(tmp_path / f"raw{images}", tiny.split(images), tiny.split(60, seed=1))
+        tracemalloc.start()
+        try:
+            prepare(tiny.DATA, LIMITS, raw, tmp_path / f"prepared{images}")
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert (peak(300_000) - peak(100_000)) / 200_000 < 20
 
 
 def test_equal_seeds_give_equal_bytes_and_other_seeds_other_bytes(tmp_path: Path) -> None:
