@@ -151,7 +151,8 @@ def draw_scale(rows: Rows) -> Figure:
         axis.set_xticks(images, [f"{count:,.0f}" for count in images])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-        axis.legend()
+    # Outside, because the lines fill both charts.
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return figure
 
 
