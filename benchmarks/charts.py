@@ -120,12 +120,10 @@ def draw_pipeline(rows: Rows) -> Figure:
 def draw_searches(rows: Rows) -> Figure:
     """Trials an hour, and the minutes to the accuracy that all reached."""
     heads, *rows = rows
-    wanted = ("trials an hour", "minutes to what all reached")
-    columns = [heads.index(head) for head in wanted if head in heads]
-    figure = Figure(figsize=(4.5 * len(columns), 2.4), layout="constrained")
+    columns = [heads.index("trials an hour"), heads.index("minutes to what all reached")]
+    figure = Figure(figsize=(9, 2.4), layout="constrained")
     names = [row[0] for row in rows]
-    axes = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
-    for axis, column in zip(axes, columns, strict=True):
+    for axis, column in zip(figure.subplots(1, 2, sharey=True), columns, strict=True):
         _bars(axis, names, [measured(row[column]) for row in rows], [OURS, THEIRS, THEIRS])
         axis.set_xlabel(heads[column])
     return figure

@@ -90,7 +90,8 @@ def _check_images(training: Split, test: Split, settings: Prepare) -> dict[str, 
         )
         counts["blank"][name] = blank
         counts["duplicates"][name] = duplicates
-    # Where each test image would stand among the training images. np.isin needs far more memory.
+    # The only place where a test image can be among the sorted training images; the last place
+    # stands for all beyond it. np.isin would need far more memory.
     places = np.searchsorted(digests["training"][:-1], digests["test"])
     leaked = int((digests["training"][places] == digests["test"]).sum())
     _check_share(

@@ -26,6 +26,8 @@ def to_classes(labels: NDArray[Any], first_label: int) -> NDArray[np.uint8]:
         ValueError: when a label is below `first_label` or above 255.
     """
     numbers = labels.reshape(len(labels), -1)[:, 0]
+    if not np.issubdtype(numbers.dtype, np.integer):  # IDX has floats, too
+        numbers = numbers.astype(np.int64)
     for wrong, what in (
         (numbers < 0, "negative"),
         (numbers > 255, "above 255"),

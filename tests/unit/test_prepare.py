@@ -88,7 +88,7 @@ def test_stats_hold_sizes_and_counts(prepared: Path) -> None:
 
 
 def test_memory_grows_by_a_few_bytes_for_each_image(tmp_path: Path) -> None:
-    """Six million images would fit into the memory of a laptop as 60,000 do."""
+    """Six million images then need little more memory than 60,000."""
 
     def peak(images: int) -> int:
         """The most bytes that `prepare` allocates. Mapped files do not count."""

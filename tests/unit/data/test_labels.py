@@ -121,3 +121,9 @@ def test_names_are_those_of_the_config_or_the_labels() -> None:
     assert class_names(changed(tiny.DATA, first_label=1), 3) == ["1", "2", "3"]
     with pytest.raises(UserError, match="2 names for the 3 classes"):
         class_names(named, 3)
+
+
+def test_labels_stored_as_floats_are_classes_and_nan_is_not() -> None:
+    np.testing.assert_array_equal(to_classes(np.array([2, 1], ">f4"), 1), np.array([1, 0]))
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="of image 1 is negative"):
+        to_classes(np.array([0, np.nan], ">f4"), 0)
